@@ -1,0 +1,76 @@
+// Guest RAM: one memfd, mapped once here (the translator may map it again), touched lazily. Below 4 GiB it
+// ends at kPciHoleStart; the rest continues at 4 GiB. Each 4 KiB page has a flag that tells whether decoded
+// or translated code was made from it; whoever writes RAM behind the MMU's back (DMA, loaders) goes through
+// write(), which reports such writes so that the code is dropped.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "core/types.hpp"
+
+namespace doppel::core {
+
+inline constexpr u64 kPageSize = 4096;
+inline constexpr u64 kPageMask = ~(kPageSize - 1);
+inline constexpr u64 kFourGiB = u64{1} << 32;
+inline constexpr u64 kPciHoleStart =
+    0xc000'0000;  // RAM below 4 GiB ends here at the latest; MMIO up to 4 GiB
+
+class GuestRam {
+ public:
+  // `size` in bytes, a multiple of 4 KiB, at least 1 MiB. Throws std::system_error when the host cannot give
+  // it.
+  explicit GuestRam(u64 size);
+  GuestRam(const GuestRam&) = delete;
+  GuestRam& operator=(const GuestRam&) = delete;
+  ~GuestRam();
+
+  [[nodiscard]] u64 size() const { return size_; }
+  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] u64 below_4g() const { return below_4g_; }          // bytes of RAM that start at 0
+  [[nodiscard]] u64 above_4g() const { return size_ - below_4g_; }  // bytes of RAM that start at 4 GiB
+
+  // Offset into the memfd of a guest physical address, or ~0 if there is no RAM at that address.
+  [[nodiscard]] u64 offset_of(u64 pa) const {
+    if (pa < below_4g_) return pa;
+    if (pa >= kFourGiB && pa - kFourGiB < above_4g()) return pa - kFourGiB + below_4g_;
+    return ~u64{0};
+  }
+  // Host address of a guest physical address, or nullptr. Valid to the end of its 4 KiB page (at least).
+  [[nodiscard]] u8* host(u64 pa) const {
+    const u64 offset = offset_of(pa);
+    return offset == ~u64{0} ? nullptr : base_ + offset;
+  }
+
+  // Copy out of / into RAM as a bus master does. False (nothing done) unless the whole range is RAM.
+  [[nodiscard]] bool read(u64 pa, std::span<u8> out) const;
+  [[nodiscard]] bool write(u64 pa, std::span<const u8> data);
+
+  // Code-page flags, by physical address. Pages outside RAM are never code pages.
+  [[nodiscard]] bool is_code_page(u64 pa) const {
+    const u64 offset = offset_of(pa);
+    return offset != ~u64{0} && code_page_[offset / kPageSize].load(std::memory_order_relaxed);
+  }
+  void set_code_page(u64 pa, bool value) {
+    const u64 offset = offset_of(pa);
+    if (offset != ~u64{0}) code_page_[offset / kPageSize].store(value, std::memory_order_relaxed);
+  }
+  // Called with (pa, size) before bytes of a code page change through write() or the MMU's slow path.
+  void on_code_write(std::function<void(u64, u64)> observer) { code_write_ = std::move(observer); }
+  void report_code_write(u64 pa, u64 size) const {
+    if (code_write_) code_write_(pa, size);
+  }
+
+ private:
+  u64 size_;
+  u64 below_4g_;
+  int fd_ = -1;
+  u8* base_ = nullptr;
+  std::unique_ptr<std::atomic<bool>[]> code_page_;
+  std::function<void(u64, u64)> code_write_;
+};
+
+}  // namespace doppel::core
