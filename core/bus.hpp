@@ -38,11 +38,14 @@ class Bus {
     u64 offset;
   };
   [[nodiscard]] const std::pair<u64, Range>* find(u64 address) const;
+  [[nodiscard]] bool starts_within(u64 address, u32 width) const;
+  void count_unassigned(bool is_write, u64 address);
 
   std::string name_;
   Counters& counters_;
   std::recursive_mutex& lock_;
   boost::container::flat_map<u64, Range> ranges_;
+  boost::container::flat_map<std::pair<u64, bool>, Counters::Counter*> unassigned_;  // (address, is write)
 };
 
 }  // namespace doppel::core

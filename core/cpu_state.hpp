@@ -169,6 +169,15 @@ struct CpuState {
 
   // --- The exception that is being raised; see core/fault.hpp.
   Fault fault;
+  // DR6 bits (B0-B3, BS, BD) that the running instruction has earned: a #DB trap follows it.
+  u64 debug_hits = 0;
+
+  // Records a fault for the dispatcher to deliver. Always false, so that `return state.raise(...)` reads
+  // well.
+  bool raise(Vector vector, u32 error = 0, u64 address = 0) {
+    fault = {vector, true, error, address};
+    return false;
+  }
 
   // Wakes the vCPU out of guest code at the next block boundary. Any thread.
   void notify(Pending reason) {

@@ -39,6 +39,13 @@ class SnapshotIo {
   requires std::is_trivially_copyable_v<T>
   void field(std::string_view name, T& value) { bytes(name, {reinterpret_cast<u8*>(&value), sizeof value}); }
 
+  // A byte in the stream; any but zero loads as true, because a bool must not hold anything else.
+  void field(std::string_view name, bool& value) {
+    u8 byte = value;
+    bytes(name, {&byte, 1});
+    value = byte != 0;
+  }
+
   // A queue or vector of trivially copyable values, at most `limit` of them.
   template <class Sequence>
   requires std::is_trivially_copyable_v<typename Sequence::value_type> && requires(Sequence s) {

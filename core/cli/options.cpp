@@ -1,0 +1,203 @@
+#include "core/cli/options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "core/log.hpp"
+#include "core/machine/exit_status.hpp"
+#include "core/spelling.hpp"
+
+namespace doppel::cli {
+namespace {
+
+constexpr u64 kMiB = u64{1} << 20;
+constexpr u64 kSmallestRam = 2 * kMiB;
+
+constexpr const char* kRunFooter = R"(
+Keys while the guest has the terminal:
+  Ctrl-A x  quit      Ctrl-A r  reset      Ctrl-A a  send Ctrl-A      Ctrl-A h  help
+
+Exit status:
+  0    the guest powered off
+  2    bad command line or input file
+  4    the guest reset, with --no-reboot
+  6    triple fault (registers and stack on stderr)
+  8    the host could not go on
+  10   stopped: Ctrl-A x or a signal
+  124  --timeout expired
+  odd  the guest wrote (status >> 1) to the isa-debug-exit port 0xf4
+
+Example:
+  doppel run --kernel vmlinuz --initrd initrd.img --append "console=ttyS0" -m 512M)";
+
+// "512", "512M", "2G", "2048k"; a plain number is MiB, as for QEMU. Empty: not a size.
+std::optional<u64> parse_size(std::string_view text) {
+  u64 number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || rest == text.data()) return std::nullopt;
+  std::string unit(rest, text.data() + text.size());
+  std::transform(unit.begin(), unit.end(), unit.begin(),
+                 [](char c) { return static_cast<char>(std::tolower(c)); });
+  static const std::map<std::string, u32> kShifts = {
+      {"", 20},  {"k", 10},  {"kb", 10},  {"kib", 10}, {"m", 20},  {"mb", 20}, {"mib", 20},
+      {"g", 30}, {"gb", 30}, {"gib", 30}, {"t", 40},   {"tb", 40}, {"tib", 40}};
+  const auto shift = kShifts.find(unit);
+  if (shift == kShifts.end() || number > (~u64{0} >> shift->second)) return std::nullopt;
+  return number << shift->second;
+}
+
+// QEMU's options that have the same name here with two dashes, or another name.
+std::vector<std::string> normalised_arguments(int argc, char** argv) {
+  static const std::vector<std::string> kSameName = {"-kernel", "-initrd", "-append",
+                                                     "-serial", "-cpu",    "-no-reboot"};
+  std::vector<std::string> arguments;
+  for (int i = 1; i < argc; ++i) {
+    std::string argument = argv[i];
+    if (std::find(kSameName.begin(), kSameName.end(), argument) != kSameName.end())
+      argument.insert(0, 1, '-');
+    arguments.push_back(std::move(argument));
+  }
+  return arguments;
+}
+
+std::string qemu_hint(const std::string& argument) {
+  static const std::map<std::string, std::string> kHints = {
+      {"-nographic", "leave it out: the serial port is on the terminal already"},
+      {"-display", "leave it out: there is no display yet"},
+      {"-smp", "leave it out: there is one processor so far"},
+      {"-accel", "leave it out; the engine is chosen with --engine"},
+      {"-enable-kvm", "leave it out: Doppel needs no hardware virtualization"},
+      {"-machine", "leave it out: there is one machine type"},
+      {"-device", "leave it out: isa-debug-exit is always at port 0xf4"},
+      {"-debugcon", "use --debugcon file:PATH"},
+      {"-hda", "disks are not supported yet; use --initrd"},
+      {"-drive", "disks are not supported yet; use --initrd"},
+      {"-cdrom", "CD images are not supported yet; use --kernel and --initrd"},
+  };
+  for (const auto& [name, hint] : kHints)
+    if (argument == name || argument == "-" + name) return hint;
+  return "";
+}
+
+ExitNow usage(const std::string& sentence) {
+  return {machine::kExitUsage, "doppel: " + sentence + "\n"};
+}
+
+}  // namespace
+
+std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
+  CLI::App app("Doppel runs x86-64 operating systems on computers without hardware virtualization.",
+               "doppel");
+  app.require_subcommand(0, 1);
+  app.footer("'doppel COMMAND --help' describes a command.");
+  bool version_flag = false;
+  app.add_flag("--version", version_flag, "Print the version and exit");
+
+  RunOptions options;
+  std::string memory = "512M", cpu = "x86-64-v2", engine = "interp", debug, debugcon;
+  double timeout = 0;
+  auto* run = app.add_subcommand("run", "Run a virtual machine");
+  auto* selftest = app.add_subcommand("selftest", "Run a tiny built-in guest and report; needs no files");
+  auto* version = app.add_subcommand("version", "Print the version");
+  run->footer(kRunFooter);
+  run->add_option("-k,--kernel", options.kernel,
+                  "Kernel: Linux bzImage, ELF with a PVH entry, or Multiboot 1 image")
+      ->type_name("FILE");
+  run->add_option("-i,--initrd", options.initrd, "Initial RAM disk (Multiboot: the first module)")
+      ->type_name("FILE");
+  run->add_option("-a,--append", options.append, "Kernel command line")->type_name("TEXT");
+  run->add_option("--serial", options.serial, "First serial port: stdio, null or file:PATH")
+      ->type_name("WHERE")
+      ->capture_default_str();
+  run->add_option("--debugcon", debugcon, "Debug ports 0xe9 and 0x402: stderr or file:PATH")
+      ->type_name("WHERE");
+  run->add_flag("--linux32", options.linux_32bit_entry, "Start a bzImage at its 32-bit entry");
+  run->add_flag("--no-reboot", options.no_reboot, "Exit with status 4 when the guest resets");
+  for (auto* command : {run, selftest}) {
+    command->add_option("-m,--memory", memory, "Guest RAM; a plain number is MiB")
+        ->type_name("SIZE")
+        ->capture_default_str();
+    command
+        ->add_option("--cpu", cpu,
+                     "CPU model, with +feature and -feature: x86-64-v1, x86-64-v2, x86-64-v3, max")
+        ->type_name("MODEL")
+        ->capture_default_str();
+    command->add_option("--engine", engine, "How guest code runs: interp")
+        ->type_name("NAME")
+        ->capture_default_str();
+    command
+        ->add_option(
+            "--debug", debug,
+            fmt::format("Log to stderr: all, or any of {}", fmt::join(core::log_category_names(), ",")))
+        ->type_name("CATS");
+    command->add_option("--timeout", timeout, "Stop a machine that runs longer, with status 124")
+        ->type_name("SECONDS");
+    command->add_flag("--stats", options.stats, "Print event counts to stderr at the end");
+  }
+
+  const auto arguments = normalised_arguments(argc, argv);
+  try {
+    auto reversed = arguments;
+    std::reverse(reversed.begin(), reversed.end());
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    const auto* asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+    return ExitNow{0, asked->help("", asked == &app ? CLI::AppFormatMode::Normal : CLI::AppFormatMode::Sub)};
+  } catch (const CLI::ExtrasError&) {
+    const auto* command = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+    const std::string word = app.remaining(true).empty() ? "" : app.remaining(true).front();
+    if (const std::string hint = qemu_hint(word); !hint.empty())
+      return usage(fmt::format("{}: {}.", word, hint));
+    std::vector<std::string> known;
+    for (const auto* option : command->get_options())
+      for (const auto& name : option->get_lnames()) known.push_back("--" + name);
+    if (command == &app) known.insert(known.end(), {"run", "selftest", "version"});
+    return usage(
+        fmt::format("\"{}\" is not known; did you mean \"{}\"? 'doppel{} --help' lists what there is.", word,
+                    core::nearest_spelling(word, known), command == &app ? "" : " " + command->get_name()));
+  } catch (const CLI::ParseError& error) {
+    std::string sentence = error.what();
+    std::replace(sentence.begin(), sentence.end(), '\n', ' ');
+    return usage(sentence);
+  }
+
+  if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};
+  if (!run->parsed() && !selftest->parsed()) return ExitNow{0, app.help()};
+  options.selftest = selftest->parsed();
+  if (run->parsed() && options.kernel.empty())
+    return usage("there is nothing to run: name a kernel with --kernel FILE ('doppel run --help').");
+  const auto size = parse_size(memory);
+  if (!size)
+    return usage(fmt::format("-m {}: not a size; write a number with K, M or G, as in 512M.", memory));
+  if (*size < kSmallestRam)
+    return usage(fmt::format("-m {}: too small; the least is {} MiB.", memory, kSmallestRam / kMiB));
+  options.ram_size = *size & ~u64{4095};
+  auto model = core::parse_cpu_model(cpu);
+  if (const auto* sentence = std::get_if<std::string>(&model)) return usage("--cpu: " + *sentence);
+  options.cpu = std::get<core::CpuModel>(model);
+  if (engine != "interp")
+    return usage(fmt::format("--engine {}: not known; did you mean \"interp\"?", engine));
+  if (const auto& where = options.serial; where != "stdio" && where != "null" && !where.starts_with("file:"))
+    return usage(fmt::format("--serial {}: not known; did you mean \"{}\"?", where,
+                             core::nearest_spelling(where, {"stdio", "null", "file:PATH"})));
+  if (debugcon.starts_with("file:"))
+    options.debug_file = debugcon.substr(5);
+  else if (!debugcon.empty() && debugcon != "stderr")
+    return usage(fmt::format("--debugcon {}: write stderr or file:PATH.", debugcon));
+  if (const std::string unknown = core::enable_log(debug); !unknown.empty())
+    return usage(fmt::format("--debug {}: not known; did you mean \"{}\"?", unknown,
+                             core::nearest_spelling(unknown, core::log_category_names())));
+  const auto* parsed = run->parsed() ? run : selftest;
+  if (parsed->count("--timeout") != 0) {
+    if (!(timeout > 0))
+      return usage(fmt::format("--timeout {}: write a number of seconds above zero.", timeout));
+    options.timeout_seconds = timeout;
+  }
+  return options;
+}
+
+}  // namespace doppel::cli

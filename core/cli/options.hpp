@@ -1,0 +1,34 @@
+// The command line of `doppel`: what was asked, or a sentence that says what is wrong with it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/cpuid.hpp"
+
+namespace doppel::cli {
+
+struct RunOptions {
+  std::string kernel, initrd, append;
+  u64 ram_size = 0;
+  core::CpuModel cpu;
+  std::string serial = "stdio";  // "stdio", "null" or "file:PATH"
+  std::string debug_file;        // where ports 0xe9 and 0x402 go; empty: stderr
+  std::optional<double> timeout_seconds;
+  bool linux_32bit_entry = false;
+  bool no_reboot = false;
+  bool stats = false;
+  bool selftest = false;  // `doppel selftest`
+};
+
+// Exit now with this status after printing `text` (to stdout when the status is 0, else to stderr).
+struct ExitNow {
+  int status = 0;
+  std::string text;
+};
+
+[[nodiscard]] std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv);
+
+}  // namespace doppel::cli

@@ -1,0 +1,181 @@
+#include "core/cli/run.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "core/machine/console.hpp"
+#include "core/machine/exit_status.hpp"
+#include "core/machine/machine.hpp"
+#include "core/machine/terminal.hpp"
+
+namespace doppel::cli {
+namespace {
+
+using machine::ConfigError;
+using machine::Machine;
+using machine::Outcome;
+
+// A descriptor that is closed in the end.
+class File {
+ public:
+  File(const std::string& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (fd_ < 0) throw ConfigError(fmt::format("{}: {}.", path, std::strerror(errno)));
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() { ::close(fd_); }
+  [[nodiscard]] int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::vector<u8> read_file(const std::string& path, u64 limit) {
+  const File file(path, O_RDONLY);
+  struct stat status {};
+  if (::fstat(file.fd(), &status) != 0) throw ConfigError(fmt::format("{}: {}.", path, std::strerror(errno)));
+  if (S_ISDIR(status.st_mode))
+    throw ConfigError(fmt::format("{}: this is a directory; a file is needed.", path));
+  std::vector<u8> bytes;
+  std::array<u8, 65536> chunk;
+  ssize_t n;
+  while ((n = ::read(file.fd(), chunk.data(), chunk.size())) > 0) {
+    bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + n);
+    if (bytes.size() > limit)
+      throw ConfigError(
+          fmt::format("{}: does not fit into {} MiB of guest RAM; use a larger -m.", path, limit >> 20));
+  }
+  if (n < 0) throw ConfigError(fmt::format("{}: {}.", path, std::strerror(errno)));
+  return bytes;
+}
+
+void check_host_memory(u64 wanted) {
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return;
+  const u64 host = (u64{info.totalram} + info.totalswap) * info.mem_unit;
+  if (wanted > host)
+    throw ConfigError(
+        fmt::format("the host has {} MiB of memory, less than the {} MiB asked for; use a smaller -m.",
+                    host >> 20, wanted >> 20));
+}
+
+int report(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::Kind::kPowerOff:
+      return machine::kExitPowerOff;
+    case Outcome::Kind::kReset:
+      return machine::kExitReset;
+    case Outcome::Kind::kGuestExit:
+      return outcome.status;
+    case Outcome::Kind::kTripleFault:
+      fmt::print(stderr,
+                 "\ndoppel: triple fault: the guest faulted while its double fault was delivered.\n{}",
+                 outcome.report);
+      return machine::kExitTripleFault;
+    case Outcome::Kind::kStopped:
+      return machine::kExitQuit;
+  }
+  return machine::kExitHostError;
+}
+
+int run_machine(const RunOptions& options) {
+  machine::MachineConfig config;
+  config.cpu = options.cpu;
+  config.ram_size = options.ram_size;
+  config.command_line = options.append;
+  config.linux_32bit_entry = options.linux_32bit_entry;
+  config.no_reboot = options.no_reboot;
+  config.selftest = options.selftest;
+  check_host_memory(options.ram_size);
+  if (!options.selftest) config.kernel = read_file(options.kernel, options.ram_size);
+  if (!options.initrd.empty()) config.initrd = read_file(options.initrd, options.ram_size);
+
+  boost::asio::io_context events;
+  std::optional<File> serial_file, debug_file;
+  std::unique_ptr<devices::CharBackend> serial;
+  const bool on_stdio = options.serial == "stdio";
+  if (on_stdio) {
+    serial = std::make_unique<machine::OutputBackend>(events, STDOUT_FILENO);
+  } else if (options.serial == "null") {
+    serial = std::make_unique<machine::NullBackend>();
+  } else {
+    serial_file.emplace(options.serial.substr(5), O_WRONLY | O_CREAT | O_TRUNC);
+    serial = std::make_unique<machine::OutputBackend>(events, serial_file->fd());
+  }
+  if (!options.debug_file.empty()) debug_file.emplace(options.debug_file, O_WRONLY | O_CREAT | O_TRUNC);
+  machine::OutputBackend debug_console(events, debug_file ? debug_file->fd() : STDERR_FILENO);
+
+  std::signal(SIGPIPE, SIG_IGN);
+  Machine vm(std::move(config), events, *serial, debug_console);
+  boost::asio::signal_set signals(events, SIGINT, SIGTERM, SIGHUP);
+  signals.async_wait([&](const boost::system::error_code& error, int) {
+    if (!error) vm.stop();
+  });
+  bool timed_out = false;
+  boost::asio::steady_timer deadline(events);
+  if (options.timeout_seconds) {
+    deadline.expires_after(std::chrono::nanoseconds(static_cast<i64>(*options.timeout_seconds * 1e9)));
+    deadline.async_wait([&](const boost::system::error_code& error) {
+      if (error) return;
+      timed_out = true;
+      vm.stop();
+    });
+  }
+
+  const bool terminal = on_stdio && ::isatty(STDIN_FILENO);
+  machine::ConsoleInput input(events, STDIN_FILENO, terminal,
+                              {.deliver = [&](std::span<const u8> bytes) { return vm.serial_input(bytes); },
+                               .quit = [&] { vm.stop(); },
+                               .reset = [&] { vm.reset(); }});
+  vm.on_serial_room([&] { boost::asio::post(events, [&] { input.resume(); }); });
+  const machine::RawTerminal raw(terminal ? STDIN_FILENO : -1);
+  if (on_stdio) input.start();
+
+  const auto work = boost::asio::make_work_guard(events);
+  std::thread event_thread([&] { events.run(); });
+  const Outcome outcome = vm.run();
+  events.stop();
+  event_thread.join();
+  vm.on_serial_room({});
+  serial.reset();  // the guest's last words come before ours
+  debug_console.flush();
+
+  if (options.stats) {
+    fmt::print(stderr, "{:>16} instructions\n", vm.instructions());
+    for (const auto& [name, count] : vm.counters().values()) fmt::print(stderr, "{:>16} {}\n", count, name);
+  }
+  if (timed_out && outcome.kind == Outcome::Kind::kStopped) {
+    fmt::print(stderr, "doppel: the guest was still running after {} s (--timeout).\n",
+               *options.timeout_seconds);
+    return machine::kExitTimeout;
+  }
+  return report(outcome);
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+  try {
+    return run_machine(options);
+  } catch (const ConfigError& error) {
+    fmt::print(stderr, "doppel: {}\n", error.what());
+    return machine::kExitUsage;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "doppel: the host failed: {}\n", error.what());
+    return machine::kExitHostError;
+  }
+}
+
+}  // namespace doppel::cli

@@ -1,0 +1,73 @@
+#include "core/guest_ram.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace doppel::core {
+
+namespace {
+
+constexpr u64 kSmallestRam = u64{1} << 20, kLargestRam = u64{1} << 40;
+
+[[noreturn]] void fail(int error, const char* what) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+// RAM below and above 4 GiB is not adjacent, so a range that is RAM throughout is one piece of the memfd.
+bool is_ram(const GuestRam& ram, u64 pa, u64 size) {
+  const u64 offset = ram.offset_of(pa);
+  if (offset == ~u64{0}) return false;
+  const u64 end = pa < ram.below_4g() ? ram.below_4g() : ram.size();
+  return size <= end - offset;
+}
+
+}  // namespace
+
+GuestRam::GuestRam(u64 size) : size_(size), below_4g_(std::min(size, kPciHoleStart)) {
+  if (size % kPageSize != 0 || size < kSmallestRam || size > kLargestRam) fail(EINVAL, "guest RAM size");
+  code_page_ = std::make_unique<std::atomic<bool>[]>(size / kPageSize);
+
+  fd_ = ::memfd_create("doppel-guest-ram", MFD_CLOEXEC);
+  if (fd_ < 0) fail(errno, "memfd_create for guest RAM");
+  void* mapping = MAP_FAILED;
+  if (::ftruncate(fd_, static_cast<off_t>(size)) == 0)
+    mapping = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
+  if (mapping == MAP_FAILED) {
+    const int error = errno;
+    ::close(fd_);
+    fail(error, "mapping guest RAM");
+  }
+  base_ = static_cast<u8*>(mapping);
+}
+
+GuestRam::~GuestRam() {
+  ::munmap(base_, size_);
+  ::close(fd_);
+}
+
+bool GuestRam::read(u64 pa, std::span<u8> out) const {
+  if (out.empty()) return true;
+  if (!is_ram(*this, pa, out.size())) return false;
+  std::memcpy(out.data(), host(pa), out.size());
+  return true;
+}
+
+bool GuestRam::write(u64 pa, std::span<const u8> data) {
+  if (data.empty()) return true;
+  if (!is_ram(*this, pa, data.size())) return false;
+  const u64 end = pa + data.size();
+  for (u64 page = pa & kPageMask; page < end; page += kPageSize) {
+    if (!is_code_page(page)) continue;
+    const u64 from = std::max(page, pa);
+    report_code_write(from, std::min(page + kPageSize, end) - from);
+  }
+  std::memcpy(host(pa), data.data(), data.size());
+  return true;
+}
+
+}  // namespace doppel::core

@@ -1,0 +1,83 @@
+// The composition root: one PC made of a vCPU, RAM and devices, wired as devices/pc_layout.hpp says.
+// run() is the vCPU thread's life; everything else may be called from other threads.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/counters.hpp"
+#include "core/cpuid.hpp"
+#include "devices/char_backend.hpp"
+
+namespace doppel::machine {
+
+struct MachineConfig {
+  core::CpuModel cpu;
+  u64 ram_size = 0;  // bytes
+  std::vector<u8> kernel;
+  std::vector<u8> initrd;
+  std::string command_line;
+  bool linux_32bit_entry = false;
+  bool selftest = false;  // the embedded test guest instead of a kernel
+  bool no_reboot = false;
+};
+
+// Why the machine stopped.
+struct Outcome {
+  enum class Kind { kPowerOff, kReset, kTripleFault, kGuestExit, kStopped };
+  Kind kind = Kind::kStopped;
+  int status = 0;      // kGuestExit: what isa-debug-exit asked for
+  std::string report;  // kTripleFault: registers and stack
+};
+
+// Whether the exit status of the embedded test guest means success.
+[[nodiscard]] bool selftest_passed(int status);
+
+// The machine cannot be made as asked; what() is a sentence for the user.
+class ConfigError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Machine {
+ public:
+  // `events` is run by another thread while run() runs. Throws ConfigError.
+  Machine(MachineConfig config, boost::asio::io_context& events, devices::CharBackend& serial,
+          devices::CharBackend& debug_console);
+  ~Machine();
+
+  // Runs the guest until it ends or stop() is called.
+  [[nodiscard]] Outcome run();
+  void stop();
+  void reset();
+
+  // Bytes for the first serial port; returns how many it took. `on_serial_room` is called (from any thread)
+  // when it refused some and can take more.
+  [[nodiscard]] std::size_t serial_input(std::span<const u8> bytes);
+  void on_serial_room(std::function<void()> callback);
+
+  [[nodiscard]] const core::Counters& counters() const;
+  [[nodiscard]] u64 instructions() const;
+
+ private:
+  struct Parts;
+  enum Request : u32 { kRequestStop = 1, kRequestReset = 2, kRequestPowerOff = 4, kRequestExit = 8 };
+
+  void power_on();
+  void request(Request what);
+
+  MachineConfig config_;
+  core::Counters counters_;
+  std::recursive_mutex device_lock_;
+  std::atomic<u32> requests_{0};
+  std::atomic<int> guest_status_{0};
+  std::function<void()> serial_room_;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace doppel::machine

@@ -1,0 +1,27 @@
+// A run of decoded instructions within one page of guest physical memory (the last one may continue on the
+// next page). Conditional branches that are not taken fall through inside the block; everything else that
+// changes control, modes or translations ends it. Made by BlockCache, run by the Dispatcher.
+#pragma once
+
+#include "jit/insn.hpp"
+
+namespace doppel::jit {
+
+inline constexpr u32 kMaxBlockInsns = 48;
+inline constexpr u64 kNoPage = ~u64{0};
+
+struct Block {
+  u64 physical = 0;           // of the first byte
+  u64 second_page = kNoPage;  // physical page of the bytes beyond the first page, if any
+  Insn* insns = nullptr;      // `count` instructions and a sentinel that leaves the block
+  u32 bytes = 0;              // of all instructions
+  u16 count = 0;
+  u8 code_bits = 0;
+  bool valid = true;  // false once its bytes may have changed
+  Block* next_in_bucket = nullptr;
+};
+
+// Handler of the sentinel: RIP is the byte after the last instruction.
+const Insn* end_of_block(Vcpu& cpu, const Insn* insn);
+
+}  // namespace doppel::jit

@@ -1,0 +1,224 @@
+#include "jit/block_cache.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/log.hpp"
+#include "jit/interp/semantics.hpp"
+
+namespace doppel::jit {
+
+using core::kPageMask;
+using core::kPageSize;
+
+const Insn* end_of_block(Vcpu& cpu, const Insn* insn) {
+  cpu.state.rip = interp::rip_after(cpu, *insn);
+  cpu.last = insn - 1;
+  return nullptr;
+}
+
+namespace {
+
+// Takes the place of every handler of a block whose bytes changed: leaves before the instruction.
+const Insn* stale(Vcpu& cpu, const Insn* insn) {
+  cpu.state.rip = cpu.state.gpr[core::kGprRip] + insn->offset;
+  cpu.last = insn - 1;
+  return nullptr;
+}
+
+u32 bucket_of(u64 physical, u32 code_bits) {
+  return static_cast<u32>((physical ^ (physical >> 14) ^ (code_bits << 3)) * 0x9e3779b97f4a7c15ull >> 50);
+}
+
+}  // namespace
+
+BlockCache::BlockCache(Vcpu& cpu)
+    : cpu_(cpu),
+      decoder16_(cpu.model, 16, cpu.counters),
+      decoder32_(cpu.model, 32, cpu.counters),
+      decoder64_(cpu.model, 64, cpu.counters),
+      buckets_(kBuckets),
+      decoded_(cpu.counters["interp.instructions decoded"]),
+      invalidated_(cpu.counters["interp.blocks invalidated"]) {}
+
+const Decoder& BlockCache::decoder() const {
+  switch (cpu_.state.code_bits) {
+    case 64:
+      return decoder64_;
+    case 32:
+      return decoder32_;
+    default:
+      return decoder16_;
+  }
+}
+
+Block* BlockCache::find(u64 linear, u32 max_insns) {
+  mmu::Mmu::Code code;
+  if (!cpu_.mmu.fetch(linear, code)) return nullptr;
+  if (max_insns == 1) {
+    single_ = Block{};
+    return build(linear, code, 1, single_);
+  }
+  const u8 code_bits = cpu_.state.code_bits;
+  for (Block* block = buckets_[bucket_of(code.physical, code_bits)]; block; block = block->next_in_bucket)
+    if (block->physical == code.physical && block->code_bits == code_bits && block->valid) {
+      if (block->second_page == kNoPage || second_page_matches(*block, linear)) return block;
+      if (cpu_.state.fault.pending) return nullptr;
+      forget(*block);
+      break;
+    }
+
+  if (chunks_.size() >= kMaxChunks && chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) clear();
+  blocks_.push_back(std::make_unique<Block>());
+  Block* block = build(linear, code, max_insns, *blocks_.back());
+  if (block == nullptr) {
+    blocks_.pop_back();
+    return nullptr;
+  }
+  enter(*block);
+  return block;
+}
+
+bool BlockCache::second_page_matches(const Block& block, u64 linear) {
+  mmu::Mmu::Code code;
+  return cpu_.mmu.fetch((linear | ~kPageMask) + 1, code) && (code.physical & kPageMask) == block.second_page;
+}
+
+Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, Block& block) {
+  block.physical = code.physical;
+  block.code_bits = cpu_.state.code_bits;
+  const u32 left_in_page = static_cast<u32>(kPageSize - (code.physical & ~kPageMask));
+  // Code outside plain memory (MMIO) is read byte by byte, as the bus would, and never run from a cache.
+  std::array<u8, 16> mmio_bytes;
+  std::span<const u8> bytes(code.host, code.host ? left_in_page : 0);
+  if (code.host == nullptr) {
+    const u32 length = std::min<u32>(left_in_page, 15);
+    for (u32 i = 0; i < length; ++i)
+      mmio_bytes[i] = static_cast<u8>(cpu_.mmu.memory().read(code.physical + i, 1));
+    bytes = std::span(mmio_bytes).first(length);
+    max_insns = 1;
+  } else if (max_insns > 1) {
+    // Before the bytes are read: from now on a store to this page is seen.
+    cpu_.mmu.memory().ram().set_code_page(code.physical, true);
+    cpu_.mmu.protect_code_page(code.physical);
+  }
+
+  building_.clear();
+  bool last = false;
+  while (!last && building_.size() < max_insns) {
+    Insn insn;
+    const auto rest = bytes.subspan(block.bytes);
+    const auto result = rest.empty() ? Decoder::Result::kTruncated
+                                     : decoder().decode(rest, static_cast<u16>(block.bytes), insn);
+    if (result == Decoder::Result::kTruncated) {
+      // An instruction that continues on the next page stands in a block of its own.
+      if (!building_.empty()) break;
+      if (!decode_across_pages(linear, rest, block, insn, last)) return nullptr;
+      last = true;
+    } else {
+      last = result == Decoder::Result::kLast;
+    }
+    block.bytes += insn.length;
+    building_.push_back(insn);
+  }
+
+  decoded_ += building_.size();
+  block.count = static_cast<u16>(building_.size());
+  block.insns = max_insns == 1 ? single_insns_ : allocate(block.count + 1u);
+  std::copy(building_.begin(), building_.end(), block.insns);
+  Insn& sentinel = block.insns[block.count];
+  sentinel = Insn{};
+  sentinel.run = end_of_block;
+  sentinel.offset = static_cast<u16>(block.bytes);
+  sentinel.flags = block.code_bits == 64 ? kCode64 : 0;
+  return &block;
+}
+
+bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block& block, Insn& insn,
+                                     bool& last) {
+  std::array<u8, 16> bytes{};
+  const u32 head_size = std::min<u32>(static_cast<u32>(head.size()), 15);
+  std::copy_n(head.begin(), head_size, bytes.begin());
+  mmu::Mmu::Code next;
+  u64 next_linear = linear + head_size;
+  if (block.code_bits != 64) next_linear &= 0xffff'ffff;
+  if (!cpu_.mmu.fetch(next_linear, next)) return false;
+  for (u32 i = head_size; i < 15; ++i)
+    bytes[i] = next.host ? next.host[i - head_size]
+                         : static_cast<u8>(cpu_.mmu.memory().read(next.physical + i - head_size, 1));
+  const auto result = decoder().decode(std::span(bytes).first(15), 0, insn);
+  DOPPEL_CHECK(result != Decoder::Result::kTruncated, "15 bytes hold any instruction");
+  last = true;
+  block.second_page = next.physical & kPageMask;
+  if (next.host) {
+    cpu_.mmu.memory().ram().set_code_page(next.physical, true);
+    cpu_.mmu.protect_code_page(next.physical);
+  }
+  return true;
+}
+
+Insn* BlockCache::allocate(u32 count) {
+  if (chunk_used_ + count > kChunkInsns) {
+    chunks_.push_back(std::make_unique<Insn[]>(kChunkInsns));
+    chunk_used_ = 0;
+  }
+  Insn* insns = chunks_.back().get() + chunk_used_;
+  chunk_used_ += count;
+  return insns;
+}
+
+void BlockCache::enter(Block& block) {
+  Block*& bucket = buckets_[bucket_of(block.physical, block.code_bits)];
+  block.next_in_bucket = bucket;
+  bucket = &block;
+  blocks_of_page_[block.physical & kPageMask].push_back(&block);
+  if (block.second_page != kNoPage) blocks_of_page_[block.second_page].push_back(&block);
+}
+
+void BlockCache::forget(Block& block) {
+  ++invalidated_;
+  block.valid = false;
+  for (u32 i = 0; i < block.count; ++i) block.insns[i].run = stale;
+  Block** link = &buckets_[bucket_of(block.physical, block.code_bits)];
+  while (*link != &block) link = &(*link)->next_in_bucket;
+  *link = block.next_in_bucket;
+  for (const u64 page : {block.physical & kPageMask, block.second_page}) {
+    const auto it = blocks_of_page_.find(page);
+    if (it == blocks_of_page_.end()) continue;
+    auto& list = it->second;
+    list.erase(std::remove(list.begin(), list.end(), &block), list.end());
+    if (!list.empty()) continue;
+    blocks_of_page_.erase(it);
+    cpu_.mmu.memory().ram().set_code_page(page, false);
+  }
+}
+
+void BlockCache::invalidate(u64 pa, u64 size) {
+  for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
+    const auto it = blocks_of_page_.find(page);
+    if (it == blocks_of_page_.end()) {
+      cpu_.mmu.memory().ram().set_code_page(page, false);
+      continue;
+    }
+    const auto blocks = it->second;  // a copy: forget() edits the list
+    for (Block* block : blocks) {
+      const u64 in_first = std::min<u64>(block->bytes, kPageSize - (block->physical & ~kPageMask));
+      const bool first = block->physical < pa + size && pa < block->physical + in_first;
+      const bool second = block->second_page != kNoPage && block->second_page < pa + size &&
+                          pa < block->second_page + (block->bytes - in_first);
+      if (first || second) forget(*block);
+    }
+  }
+}
+
+void BlockCache::clear() {
+  for (const auto& [page, blocks] : blocks_of_page_) cpu_.mmu.memory().ram().set_code_page(page, false);
+  blocks_of_page_.clear();
+  std::fill(buckets_.begin(), buckets_.end(), nullptr);
+  blocks_.clear();
+  chunks_.clear();
+  chunk_used_ = kChunkInsns;
+  ++generation_;
+}
+
+}  // namespace doppel::jit

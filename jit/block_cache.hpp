@@ -1,0 +1,65 @@
+// Decoded blocks by guest physical address and code size. An address-space switch keeps them; a write to
+// their bytes drops them: pages that hold code are flagged in GuestRam, and the MMU's slow path and DMA
+// report writes there. One per vCPU. Bounded: when full, everything is dropped at the next block boundary.
+#pragma once
+
+#include <boost/container/small_vector.hpp>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "jit/block.hpp"
+#include "jit/decode.hpp"
+#include "jit/vcpu.hpp"
+
+namespace doppel::jit {
+
+class BlockCache {
+ public:
+  explicit BlockCache(Vcpu& cpu);
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+
+  // The block at linear address `linear`, decoded if it is not known. nullptr: fetching the first instruction
+  // faulted (CpuState::fault). `max_insns` 1 gives an uncached block of one instruction, valid until the next
+  // call.
+  [[nodiscard]] Block* find(u64 linear, u32 max_insns = kMaxBlockInsns);
+
+  // Drops the blocks that overlap [pa, pa + size). A running block stops before its next instruction.
+  void invalidate(u64 pa, u64 size);
+  void clear();
+
+  // Changes when Block pointers handed out earlier may be dangling.
+  [[nodiscard]] u64 generation() const { return generation_; }
+
+ private:
+  [[nodiscard]] Block* build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, Block& block);
+  // Decodes one instruction whose bytes may continue on the next page. False: fetching those faulted.
+  [[nodiscard]] bool decode_across_pages(u64 linear, std::span<const u8> head, Block& block, Insn& insn,
+                                         bool& last);
+  [[nodiscard]] const Decoder& decoder() const;
+  [[nodiscard]] Insn* allocate(u32 count);
+  [[nodiscard]] bool second_page_matches(const Block& block, u64 linear);
+  void enter(Block& block);
+  void forget(Block& block);
+
+  static constexpr u32 kBuckets = 1u << 14;
+  static constexpr u32 kChunkInsns = 4096;
+  static constexpr u32 kMaxChunks = 128;  // 32 MiB of instructions
+
+  Vcpu& cpu_;
+  Decoder decoder16_, decoder32_, decoder64_;
+  std::vector<Block*> buckets_;
+  std::unordered_map<u64, boost::container::small_vector<Block*, 4>> blocks_of_page_;
+  std::vector<std::unique_ptr<Insn[]>> chunks_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  u32 chunk_used_ = kChunkInsns;
+  Block single_;
+  Insn single_insns_[2];
+  std::vector<Insn> building_;
+  u64 generation_ = 1;
+  core::Counters::Counter& decoded_;
+  core::Counters::Counter& invalidated_;
+};
+
+}  // namespace doppel::jit

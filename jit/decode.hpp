@@ -1,0 +1,37 @@
+// From guest bytes to an Insn: Zydis decodes, this turns operands into the form the engines use and binds the
+// handler. Called by block building only. It reads no guest memory itself.
+#pragma once
+
+#include <span>
+
+#include "core/counters.hpp"
+#include "core/cpuid.hpp"
+#include "jit/insn.hpp"
+
+namespace doppel::jit {
+
+class Decoder {
+ public:
+  // `code_bits`: 16, 32 or 64. The model decides which instructions exist.
+  Decoder(const core::CpuModel& model, u32 code_bits, core::Counters& counters);
+
+  enum class Result {
+    kNext,       // the block may go on after the instruction
+    kLast,       // the instruction ends its block
+    kTruncated,  // `bytes` ends inside the instruction
+  };
+
+  // Decodes the instruction at bytes[0] (up to 15 are looked at) into `insn`, `offset` bytes into its block.
+  // Bytes that are no instruction decode to one that raises #UD (#GP if it is longer than 15 bytes).
+  [[nodiscard]] Result decode(std::span<const u8> bytes, u16 offset, Insn& insn) const;
+
+ private:
+  void fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Insn& insn) const;
+
+  const core::CpuModel& model_;
+  core::Counters& counters_;
+  u32 code_bits_;
+  ZydisDecoder zydis_;
+};
+
+}  // namespace doppel::jit

@@ -1,0 +1,56 @@
+// Runs a vCPU: finds the block at RIP, runs it, delivers what it raised, takes interrupts between blocks, and
+// steps single instructions where traps, breakpoints or interrupt shadows ask for it. Called by the vCPU's
+// thread.
+#pragma once
+
+#include <array>
+
+#include "jit/block_cache.hpp"
+#include "jit/vcpu.hpp"
+
+namespace doppel::jit {
+
+class Dispatcher {
+ public:
+  explicit Dispatcher(Vcpu& cpu) : cpu_(cpu), blocks_(cpu) {}
+
+  enum class Exit {
+    kStopped,   // kPendingStop was set
+    kIdle,      // HLT or wait-for-SIPI with nothing pending: wait for CpuState::pending, then call again
+    kShutdown,  // triple fault
+    kBudget,    // `max_instructions` were run
+  };
+
+  // Runs until something above happens. The budget is checked between blocks.
+  [[nodiscard]] Exit run(u64 max_instructions = ~u64{0});
+  // Runs one instruction, or delivers one event that is due before it.
+  [[nodiscard]] Exit step();
+
+  [[nodiscard]] BlockCache& blocks() { return blocks_; }
+  [[nodiscard]] u64 instructions() const { return instructions_; }
+
+ private:
+  struct JumpCacheEntry {
+    u64 linear = ~u64{0};
+    u64 context = 0;
+    Block* block = nullptr;
+  };
+  static constexpr u32 kJumpCacheEntries = 4096;
+
+  [[nodiscard]] Block* block_at(u64 linear);
+  [[nodiscard]] u64 context() const;
+  // Deals with CpuState::attention. True: the caller leaves run() with `exit`.
+  [[nodiscard]] bool service(Exit& exit);
+  [[nodiscard]] bool take_interrupt();
+  [[nodiscard]] bool stepping_needed() const;
+  void run_single();
+  void run_block(const Block& block);
+  [[nodiscard]] u64 linear_rip() const;
+
+  Vcpu& cpu_;
+  BlockCache blocks_;
+  std::array<JumpCacheEntry, kJumpCacheEntries> jump_cache_{};
+  u64 instructions_ = 0;
+};
+
+}  // namespace doppel::jit

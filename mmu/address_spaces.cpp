@@ -1,0 +1,110 @@
+// The part of mmu::Mmu that decides which TLB array is active and when cached translations go: modes, address
+// spaces and their PCIDs, INVLPG and INVPCID. Source: Intel SDM Vol. 3A, "Caching Translation Information".
+#include <algorithm>
+
+#include "mmu/mmu.hpp"
+
+namespace doppel::mmu {
+
+using namespace core;
+
+namespace {
+
+// Control bits that decide what page tables mean. They lie at different places in their registers, so that
+// one word holds them all.
+constexpr u64 kCr0Bits = kCr0Pg | kCr0Wp;
+constexpr u64 kCr4Bits = kCr4Pse | kCr4Pae | kCr4Pge | kCr4La57 | kCr4Pcide | kCr4Smep | kCr4Smap;
+constexpr u64 kEferBits = kEferLma | kEferNxe;
+static_assert((kCr0Bits & kCr4Bits) == 0 && (kCr0Bits & kEferBits) == 0 && (kCr4Bits & kEferBits) == 0);
+
+u64 translation_mode(const CpuState& state) {
+  return (state.cr0 & kCr0Bits) | (state.cr4 & kCr4Bits) | (state.efer & kEferBits);
+}
+
+}  // namespace
+
+void Mmu::mode_changed() {
+  if (translation_mode(state_) != translation_mode_) flush_all();
+  if (debug_registers_changed()) load_watches();
+  active_ = privilege();
+  alignment_checks_ = state_.cpl == 3 && (state_.cr0 & kCr0Am) && (state_.rflags & kAc);
+  choose_array();
+}
+
+void Mmu::choose_array() {
+  state_.tlb = alignment_checks_ ? never_->data() : array(active_).entries();
+}
+
+void Mmu::flush_all() {
+  flushes_.fetch_add(1, std::memory_order_relaxed);
+  ++generation_;
+  translation_mode_ = translation_mode(state_);
+  for_each_array([](TlbArray& tlb) { tlb.flush_all(); });
+  activate(pcid_of(state_.cr3));
+}
+
+void Mmu::flush_non_global() {
+  set_address_space(state_.cr3, false);
+}
+
+void Mmu::set_address_space(u64 cr3, bool keep) {
+  ++generation_;
+  activate(pcid_of(cr3));
+  if (keep && (state_.cr4 & kCr4Pcide)) return;
+  flushes_.fetch_add(1, std::memory_order_relaxed);
+  for (TlbArray& tlb : space_->by_privilege) tlb.flush_non_global();
+}
+
+void Mmu::flush_page(u64 la) {
+  ++generation_;
+  for_each_array([la](TlbArray& tlb) { tlb.flush_page(la); });
+}
+
+void Mmu::flush_page_pcid(u64 la, u16 pcid) {
+  ++generation_;
+  if (Space* space = space_of(pcid))
+    for (TlbArray& tlb : space->by_privilege) tlb.flush_page(la);
+}
+
+void Mmu::flush_pcid(u16 pcid) {
+  ++generation_;
+  if (Space* space = space_of(pcid))
+    for (TlbArray& tlb : space->by_privilege) tlb.flush_non_global();
+}
+
+void Mmu::flush_all_pcids_non_global() {
+  ++generation_;
+  for_each_array([](TlbArray& tlb) { tlb.flush_non_global(); });
+}
+
+void Mmu::protect_code_page(u64 physical) {
+  for_each_array([physical](TlbArray& tlb) { tlb.drop_write_tags(physical); });
+}
+
+Mmu::Space* Mmu::space_of(u16 pcid) {
+  const auto it = std::ranges::find(spaces_, pcid, [](const auto& space) { return space->pcid; });
+  return it == spaces_.end() ? nullptr : it->get();
+}
+
+// Every operation that drops global translations does so in all spaces, so a space that is given to another
+// PCID keeps its global entries.
+Mmu::Space& Mmu::space_for(u16 pcid) {
+  if (Space* space = space_of(pcid)) return *space;
+  if (spaces_.size() < kMaxSpaces) {
+    Space& space = *spaces_.emplace_back(std::make_unique<Space>());
+    space.pcid = pcid;
+    return space;
+  }
+  Space& oldest = **std::ranges::min_element(spaces_, {}, [](const auto& space) { return space->last_use; });
+  for (TlbArray& tlb : oldest.by_privilege) tlb.flush_non_global();
+  oldest.pcid = pcid;
+  return oldest;
+}
+
+void Mmu::activate(u16 pcid) {
+  space_ = &space_for(pcid);
+  space_->last_use = ++uses_;
+  choose_array();
+}
+
+}  // namespace doppel::mmu

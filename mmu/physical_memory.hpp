@@ -1,0 +1,75 @@
+// Physical address space as one processor sees it behind its MMU: RAM, ROM and MMIO, after the A20 gate.
+// Used by the page walk, the MMU's slow paths and the loaders. RAM wins over MMIO except where a ROM or a
+// hole overlays it; of two overlays the one added last wins. Overlays are added before guest code runs.
+#pragma once
+
+#include <atomic>
+#include <span>
+#include <vector>
+
+#include "core/bus.hpp"
+#include "core/guest_ram.hpp"
+#include "core/types.hpp"
+
+namespace doppel::mmu {
+
+class PhysicalMemory {
+ public:
+  PhysicalMemory(core::GuestRam& ram, core::Bus& mmio) : ram_(ram), mmio_(mmio) {}
+
+  // Overlays [base, base + bytes.size()) (both 4 KiB aligned) with read-only bytes. Writes go on to the MMIO
+  // bus, which counts them where no flash chip answers.
+  void add_rom(u64 base, std::vector<u8> bytes);
+  // Overlays RAM with an MMIO hole (the VGA window), both 4 KiB aligned.
+  void add_hole(u64 base, u64 size);
+
+  void set_a20(bool enabled) {
+    a20_mask_.store(enabled ? ~u64{0} : ~(u64{1} << 20), std::memory_order_relaxed);
+  }
+  [[nodiscard]] u64 a20(u64 pa) const { return pa & a20_mask_.load(std::memory_order_relaxed); }
+
+  // How a 4 KiB page (A20 already applied) is backed.
+  struct Backing {
+    u8* host = nullptr;     // of the page's first byte; nullptr: MMIO or nothing
+    bool writable = false;  // false for ROM
+  };
+  [[nodiscard]] Backing backing(u64 page) const;
+
+  // An access of 1, 2, 4 or 8 bytes by physical address (A20 applied here) to whatever is there; may cross
+  // pages. Writes to code pages are reported to GuestRam's observer first.
+  [[nodiscard]] u64 read(u64 pa, u32 width);
+  void write(u64 pa, u32 width, u64 value);
+  // The same for any number of bytes within one page, A20 already applied. To MMIO, 1, 2, 4 and 8 bytes are
+  // one access, other sizes are split into accesses of at most 8 bytes.
+  void read_page(u64 pa, std::span<u8> out);
+  void write_page(u64 pa, std::span<const u8> data);
+  // A page-table entry of 4 or 8 bytes, naturally aligned: read(), short for the page walk.
+  [[nodiscard]] u64 read_entry(u64 pa, u32 width) {
+    const u64 at = a20(pa);
+    const u8* host = ram_.host(at);
+    if (!host || at < overlaid_end_) [[unlikely]]
+      return read(pa, width);
+    if (width == 4) return __atomic_load_n(reinterpret_cast<const u32*>(host), __ATOMIC_ACQUIRE);
+    return __atomic_load_n(reinterpret_cast<const u64*>(host), __ATOMIC_ACQUIRE);
+  }
+  // Atomic compare-and-swap of a page-table entry of 4 or 8 bytes, naturally aligned. True if it held
+  // `expected`. Page tables outside RAM keep their bits: nothing is changed there, and the answer is true.
+  [[nodiscard]] bool compare_exchange(u64 pa, u32 width, u64 expected, u64 desired);
+
+  [[nodiscard]] core::GuestRam& ram() { return ram_; }
+
+ private:
+  struct Overlay {
+    u64 base, size;
+    std::vector<u8> bytes;  // of a ROM; empty for a hole
+  };
+  void add_overlay(Overlay overlay);
+
+  core::GuestRam& ram_;
+  core::Bus& mmio_;
+  std::atomic<u64> a20_mask_ = ~u64{0};
+  std::vector<Overlay> overlays_;
+  u64 overlaid_end_ = 0;  // no overlay covers RAM from here on
+};
+
+}  // namespace doppel::mmu

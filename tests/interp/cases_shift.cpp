@@ -1,0 +1,112 @@
+#include "tests/interp/instruction_case.hpp"
+
+namespace doppel::tests {
+
+constexpr Case kShiftCases[] = {
+    {"shl al, 1", {.rax = 0x81}, {.rax = 0x02, .flags = kCf | kOf}},
+    {"shl al, 1", {.rax = 0xc0}, {.rax = 0x80, .flags = kCf | kSf}},
+    {"shl al, 8", {.rax = 0x01}, {.rax = 0, .flags = kCf | kZf | kPf}},
+    {"shl al, 9", {.rax = 0xff}, {.rax = 0, .flags = kZf | kPf}},
+    {"shl ax, cl", {.rax = 1, .rcx = 15}, {.rax = 0x8000, .flags = kSf | kPf}},
+    {"shl ax, cl", {.rax = 1, .rcx = 16}, {.rax = 0, .flags = kCf | kZf | kPf}},
+    {"shl eax, cl", {.rax = 0xdead'0000'0001, .rcx = 0, .flags = kCf | kOf | kZf}, {.rax = 1}},
+    {"shl eax, cl", {.rax = 3, .rcx = 32, .flags = kCf}, {.rax = 3}},
+    {"shl eax, cl", {.rax = 3, .rcx = 33}, {.rax = 6, .flags = kPf}},
+    {"shl rax, cl", {.rax = 3, .rcx = 63}, {.rax = 1ull << 63, .flags = kCf | kSf | kPf}},
+    {"shl rax, cl", {.rax = 3, .rcx = 64, .flags = kOf}, {}},
+    {"shl dword ptr [data], 31", {.mem = {0x7'0000'0001}}, {.flags = kSf | kPf, .mem = {0x7'8000'0000}}},
+    {"shr al, 1", {.rax = 0x81}, {.rax = 0x40, .flags = kCf | kOf}},
+    {"shr al, 8", {.rax = 0x80}, {.rax = 0, .flags = kCf | kZf | kPf}},
+    {"shr ax, cl", {.rax = 0x8000, .rcx = 15}, {.rax = 1, .flags = 0}},
+    {"shr eax, 31", {.rax = 0x8000'0000}, {.rax = 1, .flags = 0}},
+    {"shr rax, 1", {.rax = ~u64{0}}, {.rax = ~u64{0} >> 1, .flags = kCf | kOf | kPf}},
+    {"shr byte ptr [data], cl", {.rcx = 4, .mem = {0x1f8}}, {.flags = kCf | kPf, .mem = {0x10f}}},
+    {"sar al, 1", {.rax = 0x81}, {.rax = 0xc0, .flags = kCf | kSf | kPf}},
+    {"sar al, 20", {.rax = 0x80}, {.rax = 0xff, .flags = kCf | kSf | kPf}},
+    {"sar ax, cl", {.rax = 0x4000, .rcx = 14}, {.rax = 1, .flags = 0}},
+    {"sar eax, 31", {.rax = 0x8000'0000}, {.rax = 0xffff'ffff, .flags = kSf | kPf}},
+    {"sar rax, cl", {.rax = 1ull << 63, .rcx = 63}, {.rax = ~u64{0}, .flags = kSf | kPf}},
+    {"sar qword ptr [data], 1", {.mem = {3}}, {.flags = kCf, .mem = {1}}},
+};
+INSTRUCTION_CASES("shl, shr, sar", kUser64, kShiftCases);
+
+constexpr Case kRotateCases[] = {
+    {"rol al, 1", {.rax = 0x80, .flags = kZf}, {.rax = 1, .flags = kCf | kOf | kZf}},
+    {"rol al, 8", {.rax = 0x81, .flags = kSf}, {.rax = 0x81, .flags = kCf | kSf}},
+    {"rol al, 32", {.rax = 0x81, .flags = kCf | kOf}, {}},
+    {"rol ax, 4", {.rax = 0x1234}, {.rax = 0x2341, .flags = kCf}},
+    {"rol eax, cl", {.rax = 0xffff'ffff'8000'0001, .rcx = 33}, {.rax = 3, .flags = kCf}},
+    {"rol rax, 4", {.rax = 0xf000'0000'0000'0001}, {.rax = 0x1f, .flags = kCf}},
+    {"ror al, 1", {.rax = 1}, {.rax = 0x80, .flags = kCf | kOf}},
+    {"ror ax, 16", {.rax = 0x8001}, {.rax = 0x8001, .flags = kCf}},
+    {"ror eax, 4", {.rax = 0x1234'5678}, {.rax = 0x8123'4567, .flags = kCf}},
+    {"ror qword ptr [data], cl", {.rcx = 1, .mem = {1}}, {.flags = kCf | kOf, .mem = {1ull << 63}}},
+    {"rcl al, 1", {.rax = 0x80}, {.rax = 0, .flags = kCf | kOf}},
+    {"rcl al, 1", {.rax = 0x40, .flags = kCf}, {.rax = 0x81, .flags = kOf}},
+    {"rcl al, 9", {.rax = 0x5a, .flags = kCf}, {.flags = kCf}},
+    {"rcl al, 10", {.rax = 0x80}, {.rax = 0, .flags = kCf}},
+    {"rcl al, cl", {.rax = 0x80, .rcx = 18, .flags = kCf}, {.flags = kCf}},
+    {"rcl ax, 17", {.rax = 0x1234, .flags = kCf}, {.flags = kCf}},
+    {"rcl ax, cl", {.rax = 0x8000, .rcx = 18}, {.rax = 0, .flags = kCf}},
+    {"rcl ax, cl", {.rax = 1, .rcx = 31}, {.rax = 0x4000, .flags = 0}},
+    {"rcl eax, 2", {.rax = 0x4000'0000, .flags = kCf}, {.rax = 2, .flags = kCf}},
+    {"rcl rax, 63", {.rax = 2, .flags = kCf}, {.rax = 1ull << 62, .flags = kCf}},
+    {"rcr al, 1", {.rax = 1}, {.rax = 0, .flags = kCf}},
+    {"rcr al, 1", {.rax = 0x80, .flags = kCf}, {.rax = 0xc0, .flags = 0}},
+    {"rcr al, 9", {.rax = 0x5a, .flags = kCf}, {.flags = kCf}},
+    {"rcr ax, cl", {.rax = 1, .rcx = 17}, {.rax = 1, .flags = 0}},
+    {"rcr eax, 1", {.rax = 0xffff'ffff'0000'0001, .flags = kCf}, {.rax = 0x8000'0000, .flags = kCf | kOf}},
+    {"rcr rax, 2", {.rax = 2, .flags = kCf}, {.rax = 0x4000'0000'0000'0000, .flags = kCf}},
+    {"rcr byte ptr [data], 3", {.flags = kCf, .mem = {0x04}}, {.flags = kCf, .mem = {0x20}}},
+    {"rcl eax, cl", {.rax = 0xffff'ffff'0000'0001, .rcx = 32, .flags = kCf}, {.rax = 1}},
+};
+INSTRUCTION_CASES("rol, ror, rcl, rcr", kUser64, kRotateCases);
+
+constexpr Case kDoubleShiftCases[] = {
+    {"shld ax, bx, 4", {.rax = 0x1234, .rbx = 0xabcd}, {.rax = 0x234a, .flags = kCf}},
+    {"shld eax, ebx, cl", {.rax = 0x8000'0001, .rbx = 0xf000'0000, .rcx = 4}, {.rax = 0x1f, .flags = 0}},
+    {"shld rax, rbx, 1", {.rax = 1ull << 62, .rbx = 1ull << 63}, {.rax = 1ull << 63 | 1, .flags = kOf | kSf}},
+    {"shld rax, rbx, cl", {.rax = 5, .rcx = 64, .flags = kCf | kZf}, {}},
+    {"shld [data], rbx, 8", {.rbx = 0xaa00'0000'0000'0000, .mem = {0x1100'0000'0000'0022}}, {.flags = kCf | kPf, .mem = {0x22aa}}},
+    {"shrd ax, bx, 4", {.rax = 0x1238, .rbx = 0xabcd}, {.rax = 0xd123, .flags = kCf | kSf}},
+    {"shrd eax, ebx, 31", {.rax = 0xffff'ffff'4000'0000, .rbx = 1}, {.rax = 2, .flags = kCf}},
+    {"shrd rax, rbx, cl", {.rax = 1, .rbx = 1, .rcx = 1}, {.rax = 1ull << 63, .flags = kCf | kOf | kSf | kPf}},
+    {"shrd dword ptr [data], ebx, 32", {.flags = kOf, .mem = {7}}, {}},
+};
+INSTRUCTION_CASES("shld and shrd", kUser64, kDoubleShiftCases);
+
+constexpr Case kBitCases[] = {
+    {"bt eax, 31", {.rax = 0x8000'0000, .flags = kZf}, {.flags = kCf | kZf}},
+    {"bt ax, bx", {.rax = 2, .rbx = 17}, {.flags = kCf}},
+    {"bt rax, 64", {.rax = 1}, {.flags = kCf}},
+    {"bt qword ptr [data], rbx", {.rbx = 64, .mem = {0, 1}}, {.flags = kCf}},
+    {"bt qword ptr [data+8], rbx", {.rbx = ~u64{0}, .mem = {1ull << 63, 0}}, {.flags = kCf}},
+    {"bt word ptr [data], 17", {.mem = {2}}, {.flags = kCf}},
+    {"bts eax, 4", {.rax = 0}, {.rax = 0x10, .flags = 0}},
+    {"bts rax, rbx", {.rax = 0, .rbx = 63}, {.rax = 1ull << 63, .flags = 0}},
+    {"lock bts dword ptr [data], ebx", {.rbx = 32, .mem = {0}}, {.flags = 0, .mem = {1ull << 32}}},
+    {"btr ax, 0", {.rax = 0xffff}, {.rax = 0xfffe, .flags = kCf}},
+    {"lock btr qword ptr [data], 3", {.mem = {8}}, {.flags = kCf, .mem = {0}}},
+    {"btc rax, 40", {.rax = 0}, {.rax = 1ull << 40, .flags = 0}},
+    {"btc word ptr [data+8], bx", {.rbx = 0xfff0, .mem = {0, 0}}, {.flags = 0, .mem = {1ull << 48, 0}}},
+    {"bsf eax, ebx", {.rbx = 0x80}, {.rax = 7, .flags = 0}},
+    {"bsf rax, rbx", {.rax = 99, .rbx = 0}, {.flags = kZf}},
+    {"bsr rax, rbx", {.rbx = 0x80'0000'0001}, {.rax = 39, .flags = 0}},
+    {"bsr ax, word ptr [data]", {.rax = 0x5'0000, .mem = {0xffff'0001}}, {.rax = 0x5'0000, .flags = 0}},
+    {"popcnt rax, rbx", {.rbx = ~u64{0}, .flags = kCf | kOf | kSf | kAf | kPf}, {.rax = 64, .flags = 0}},
+    {"popcnt ax, bx", {.rax = 0x5'1234, .rbx = 0x1'0000}, {.rax = 0x5'0000, .flags = kZf}},
+    {"setc al", {.rax = 0xff, .flags = kCf}, {.rax = 1}},
+    {"setnbe byte ptr [data]", {.flags = kCf, .mem = {0xff}}, {.mem = {0}}},
+    {"setl al", {.rax = 0, .flags = kOf}, {.rax = 1}},
+    {"setg al", {.rax = 0, .flags = kSf | kOf}, {.rax = 1}},
+    {"setle ah", {.rax = 0, .flags = kZf}, {.rax = 0x100}},
+    {"setp r8b", {.r8 = 0, .flags = kPf}, {.r8 = 1}},
+    {"cmovz eax, ebx", {.rax = ~u64{0}, .rbx = 1}, {.rax = 0xffff'ffff}},
+    {"cmovz eax, ebx", {.rax = ~u64{0}, .rbx = 1, .flags = kZf}, {.rax = 1}},
+    {"cmovs rax, [data]", {.flags = kSf, .mem = {77}}, {.rax = 77}},
+    {"cmovo ax, bx", {.rax = 0x1'0001, .rbx = 2, .flags = kOf}, {.rax = 0x1'0002}},
+    {"cmovnz rax, [0x20000000]", {.flags = kZf}, {.fault = 14, .error = 4, .cr2 = 0x2000'0000}},
+};
+INSTRUCTION_CASES("bits and conditions", kUser64, kBitCases);
+
+}  // namespace doppel::tests

@@ -1,0 +1,107 @@
+#include "mmu/physical_memory.hpp"
+
+#include "tests/mmu/fixture.hpp"
+
+using namespace doppel;
+using namespace doppel::mmu;
+using namespace doppel::mmu::test;
+
+using Events = std::vector<Recorder::Event>;
+
+TEST_CASE("RAM reads back, across pages too") {
+  Machine m;
+  for (const u32 width : {1u, 2u, 4u, 8u}) {
+    for (const u64 pa : {u64{0x1000}, u64{0x1001}, u64{0x1fff}, u64{0x1ffd}, u64{0x1ff9}}) {
+      CAPTURE(width);
+      CAPTURE(pa);
+      const u64 value = 0x8877'6655'4433'2211 >> (64 - 8 * width);
+      m.memory.write(pa - 1, 1, 0xaa);
+      m.memory.write(pa + width, 1, 0xbb);
+      m.memory.write(pa, width, value);
+      CHECK(m.memory.read(pa, width) == value);
+      CHECK(m.memory.read(pa - 1, 1) == 0xaa);
+      CHECK(m.memory.read(pa + width, 1) == 0xbb);
+    }
+  }
+}
+
+TEST_CASE("MMIO is one access where a processor makes one") {
+  Machine m;
+  m.device.answer = 0x1122'3344'5566'7788;
+  CHECK(m.memory.read(kMmio + 8, 8) == 0x1122'3344'5566'7788);
+  m.memory.write(kMmio + 0x12, 2, 0xabcd);
+  CHECK(m.device.events == Events{{false, 8, 8, 0}, {true, 0x12, 2, 0xabcd}});
+  m.device.events.clear();
+  m.memory.write(kMmio + 0xffd, 8, 0x8877'6655'4433'2211);  // three bytes on one page, five on the next
+  CHECK(m.device.events == Events{{true, 0xffd, 2, 0x2211},
+                                  {true, 0xfff, 1, 0x33},
+                                  {true, 0x1000, 4, 0x7766'5544},
+                                  {true, 0x1004, 1, 0x88}});
+  CHECK(m.memory.read(0xd000'0000, 4) == 0xffff'ffff);
+}
+
+TEST_CASE("a ROM reads as its bytes and passes writes to the bus, which counts them") {
+  Machine m;
+  m.memory.write(0xf'0000, 4, 0x1111'1111);
+  m.memory.add_rom(0xf'0000, std::vector<u8>(0x2000, 0x5a));
+  m.memory.write(0xf'0000, 4, 0);
+  m.memory.write(0xf'2000, 1, 0x77);
+  CHECK(m.memory.read(0xf'0000, 4) == 0x5a5a'5a5a);
+  CHECK(m.memory.read(0xf'1fff, 2) == 0x775a);
+  CHECK_FALSE(m.memory.backing(0xf'1000).writable);
+  CHECK(m.memory.backing(0xf'2000).writable);
+  CHECK(m.memory.compare_exchange(0xf'0000, 8, 0, 1));
+  CHECK(m.memory.read(0xf'0000, 4) == 0x5a5a'5a5a);
+  CHECK(m.counters["mmio.unassigned.write 0xf0000"] == 1);
+  CHECK(m.ram.host(0xf'0000)[0] == 0x11);
+}
+
+TEST_CASE("a hole shows the bus instead of RAM, and a later overlay wins") {
+  Machine m;
+  m.memory.add_hole(0xa'0000, 0x2'0000);
+  CHECK(m.memory.read(0xa'0000, 2) == 0xffff);
+  CHECK(m.memory.backing(0xb'f000).host == nullptr);
+  CHECK(m.memory.backing(0x9'f000).host != nullptr);
+  CHECK(m.memory.backing(0xc'0000).host != nullptr);
+  m.memory.add_rom(0xa'1000, std::vector<u8>(0x1000, 7));
+  CHECK(m.memory.read(0xa'1000, 1) == 7);
+  CHECK(m.memory.read(0xa'2000, 1) == 0xff);
+  m.memory.add_rom(0xffff'f000, std::vector<u8>(0x1000, 9));
+  CHECK(m.memory.read(0xffff'fff0, 1) == 9);
+}
+
+TEST_CASE("the A20 gate folds odd megabytes onto even ones, by page") {
+  Machine m;
+  m.memory.write(0x10'0000, 1, 0x22);
+  m.memory.write(0, 1, 0x11);
+  m.memory.set_a20(false);
+  CHECK(m.memory.a20(0x12'3456) == 0x2'3456);
+  CHECK(m.memory.read(0x10'0000, 1) == 0x11);
+  CHECK(m.memory.read(0xf'ffff, 2) == 0x1100);
+  m.memory.set_a20(true);
+  CHECK(m.memory.read(0x10'0000, 1) == 0x22);
+}
+
+TEST_CASE("compare and exchange, 4 and 8 bytes") {
+  Machine m;
+  m.memory.write(0x1000, 8, 0x1111'1111'2222'2222);
+  CHECK_FALSE(m.memory.compare_exchange(0x1000, 4, 0x3333'3333, 5));
+  CHECK(m.memory.compare_exchange(0x1000, 4, 0x2222'2222, 5));
+  CHECK(m.memory.read(0x1000, 8) == 0x1111'1111'0000'0005);
+  CHECK_FALSE(m.memory.compare_exchange(0x1000, 8, 5, 6));
+  CHECK(m.memory.compare_exchange(0x1000, 8, 0x1111'1111'0000'0005, 6));
+  CHECK(m.memory.read(0x1000, 8) == 6);
+}
+
+TEST_CASE("writes to code pages are reported before the bytes change") {
+  Machine m;
+  std::vector<std::pair<u64, u64>> reports;
+  m.ram.on_code_write([&](u64 pa, u64 size) {
+    reports.emplace_back(pa, size);
+    CHECK(*m.ram.host(pa) == 0);
+  });
+  m.ram.set_code_page(0x2000, true);
+  m.memory.write(0x1ffe, 4, 0xffff'ffff);
+  CHECK(m.memory.compare_exchange(0x2008, 8, 0, 1));
+  CHECK(reports == std::vector<std::pair<u64, u64>>{{0x2000, 2}, {0x2008, 8}});
+}
