@@ -44,8 +44,9 @@ class ByteView {
 
 template <std::unsigned_integral T>
 void append(Bytes& out, T value) {
-  const auto* bytes = reinterpret_cast<const u8*>(&value);
-  out.insert(out.end(), bytes, bytes + sizeof value);
+  const std::size_t at = out.size();
+  out.resize(at + sizeof value);
+  std::memcpy(out.data() + at, &value, sizeof value);
 }
 inline void append(Bytes& out, std::span<const u8> bytes) {
   out.insert(out.end(), bytes.begin(), bytes.end());

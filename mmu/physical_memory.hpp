@@ -54,7 +54,7 @@ class PhysicalMemory {
   }
   // Atomic compare-and-swap of a page-table entry of 4 or 8 bytes, naturally aligned. True if it held
   // `expected`. Page tables outside RAM keep their bits: nothing is changed there, and the answer is true.
-  [[nodiscard]] bool compare_exchange(u64 pa, u32 width, u64 expected, u64 desired);
+  bool compare_exchange(u64 pa, u32 width, u64 expected, u64 desired);
 
   [[nodiscard]] core::GuestRam& ram() { return ram_; }
 

@@ -103,7 +103,7 @@ template <class T, Source S>
 // Destination is a register.
 template <class Op, class T, Source S>
 bool to_register(Vcpu& cpu, const Insn& insn) {
-  T b;
+  T b{};
   if (!source<T, S>(cpu, insn, b)) return false;
   const T a = read_gpr<T>(cpu, insn.op[0].reg);
   const T r = Op::template result<T>(a, b, carry_in<Op>(cpu));
@@ -115,10 +115,10 @@ bool to_register(Vcpu& cpu, const Insn& insn) {
 // Destination is memory.
 template <class Op, class T, Source S>
 bool to_memory(Vcpu& cpu, const Insn& insn) {
-  T b;
+  T b{};
   if (!source<T, S>(cpu, insn, b)) return false;
   const bool carry = carry_in<Op>(cpu);
-  T a;
+  T a{};
   if constexpr (Op::kWrites) {
     if (!modify_at<T>(cpu, insn, effective_address(cpu, insn), [&](T old) {
           a = old;
@@ -153,7 +153,7 @@ constexpr Row alu_row(ZydisMnemonic mnemonic) {
 // INC and DEC keep CF.
 template <class T, bool kIncrement>
 bool step(Vcpu& cpu, const Insn& insn) {
-  T a;
+  T a{};
   if (!modify<T>(cpu, insn, insn.op[0], [&](T old) {
         a = old;
         return static_cast<T>(kIncrement ? old + 1 : old - 1);
@@ -179,7 +179,7 @@ bool dec(Vcpu& cpu, const Insn& insn) {
 
 template <class T>
 bool neg(Vcpu& cpu, const Insn& insn) {
-  T a;
+  T a{};
   if (!modify<T>(cpu, insn, insn.op[0], [&](T old) {
         a = old;
         return static_cast<T>(-old);

@@ -13,14 +13,14 @@ bool xchg(Vcpu& cpu, const Insn& insn) {
   const Operand& reg = insn.op[0].kind == OperandKind::kGpr ? insn.op[0] : insn.op[1];
   const T mine = read_gpr<T>(cpu, reg.reg);
   if constexpr (kMemory) {
-    u64 la;
+    u64 la{};
     if (!linear_address(cpu, insn, effective_address(cpu, insn), sizeof(T), mmu::Access::kWrite, la))
       return false;
     if (T* host = cpu.mmu.host_for_write<T>(la)) {
       write_gpr<T>(cpu, reg.reg, __atomic_exchange_n(host, mine, __ATOMIC_SEQ_CST));
       return true;
     }
-    T old;
+    T old{};
     if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite) || !cpu.mmu.read<T>(la, old) ||
         !cpu.mmu.write<T>(la, mine))
       return memory_fault(cpu, insn.segment);
@@ -41,7 +41,7 @@ Handler bind_xchg(const Insn& insn) {
 template <class T>
 bool xadd(Vcpu& cpu, const Insn& insn) {
   const T b = read_gpr<T>(cpu, insn.op[1].reg);
-  T a;
+  T a{};
   // The register is written first: when both operands are the same register, the sum stays.
   if (insn.op[0].kind == OperandKind::kGpr) {
     a = read_gpr<T>(cpu, insn.op[0].reg);
@@ -64,7 +64,7 @@ template <class T>
 bool cmpxchg(Vcpu& cpu, const Insn& insn) {
   const T expected = read_gpr<T>(cpu, 0);
   const T desired = read_gpr<T>(cpu, insn.op[1].reg);
-  T old;
+  T old{};
   if (insn.op[0].kind == OperandKind::kGpr) {
     // On a mismatch the destination keeps all its bits: no 32-bit zero extension there.
     old = read_gpr<T>(cpu, insn.op[0].reg);
@@ -90,13 +90,13 @@ bool cmpxchg_pair(Vcpu& cpu, const Insn& insn) {
   };
   const Whole expected = pair(core::kRdx, core::kRax);
   const Whole desired = pair(core::kRcx, core::kRbx);
-  u64 la;
+  u64 la{};
   if (!linear_address(cpu, insn, effective_address(cpu, insn), sizeof(Whole), mmu::Access::kWrite, la))
     return false;
   if constexpr (sizeof(Whole) == 16)
     if (la % 16 != 0) return cpu.raise(Vector::kGP);
   // 16 host-atomic bytes need CMPXCHG16B on the host; the compiler's builtin would take a lock elsewhere.
-  Whole old;
+  Whole old{};
   if (Whole* host = cpu.mmu.host_for_write<Whole>(la)) {
     if constexpr (sizeof(Whole) == 8) {
       old = expected;

@@ -28,7 +28,7 @@ bool bit_operation(Vcpu& cpu, const Insn& insn) {
   const bool immediate = insn.op[1].kind == OperandKind::kImmediate;
   const T offset = immediate ? static_cast<T>(insn.imm) : read_gpr<T>(cpu, insn.op[1].reg);
   const u32 bit = static_cast<u32>(offset % kWidth);
-  T old;
+  T old{};
   if (insn.op[0].kind == OperandKind::kGpr) {
     old = read_gpr<T>(cpu, insn.op[0].reg);
     if constexpr (Op != BitOp::kTest) write_gpr<T>(cpu, insn.op[0].reg, apply<Op, T>(old, bit));
@@ -40,7 +40,7 @@ bool bit_operation(Vcpu& cpu, const Insn& insn) {
       ea = (ea + static_cast<u64>(element * static_cast<i64>(sizeof(T)))) & insn.address_mask;
     }
     if constexpr (Op == BitOp::kTest) {
-      u64 la;
+      u64 la{};
       if (!linear_address(cpu, insn, ea, sizeof(T), mmu::Access::kRead, la)) return false;
       if (!cpu.mmu.read<T>(la, old)) return memory_fault(cpu, insn.segment);
     } else {
@@ -73,7 +73,7 @@ constexpr Row bit_row(ZydisMnemonic mnemonic) {
 // The other flags are undefined; they are left alone, as AMD processors do.
 template <bool kReverse, class T>
 bool bit_scan(Vcpu& cpu, const Insn& insn) {
-  T value;
+  T value{};
   if (!read_rm<T>(cpu, insn, insn.op[1], value)) return false;
   set_flags(cpu.state, core::kZf, value == 0 ? core::kZf : 0);
   if (value == 0) return true;

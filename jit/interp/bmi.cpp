@@ -165,7 +165,9 @@ struct ShiftBy {  // SARX, SHLX, SHRX by register; RORX by immediate
     return true;
   }
 };
-constexpr auto kArithmeticRight = []<class T>(T x, u32 n) { return static_cast<std::make_signed_t<T>>(x) >> n; };
+constexpr auto kArithmeticRight = []<class T>(T x, u32 n) {
+  return static_cast<std::make_signed_t<T>>(x) >> n;
+};
 constexpr auto kLeft = [](auto x, u32 n) { return x << n; };
 constexpr auto kRight = [](auto x, u32 n) { return x >> n; };
 constexpr auto kRotateRight = [](auto x, u32 n) { return std::rotr(x, static_cast<int>(n)); };

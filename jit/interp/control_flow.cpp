@@ -29,7 +29,7 @@ bool jmp_relative(Vcpu& cpu, const Insn& insn) {
 }
 template <class T>
 bool jmp_indirect(Vcpu& cpu, const Insn& insn) {
-  T target;
+  T target{};
   return read_rm<T>(cpu, insn, insn.op[0], target) && jump<T>(cpu, insn, target);
 }
 
@@ -44,7 +44,7 @@ bool call_relative(Vcpu& cpu, const Insn& insn) {
 }
 template <class T>
 bool call_indirect(Vcpu& cpu, const Insn& insn) {
-  T target;
+  T target{};
   return read_rm<T>(cpu, insn, insn.op[0], target) && call<T>(cpu, insn, target);
 }
 
@@ -52,7 +52,7 @@ template <class T>
 bool ret(Vcpu& cpu, const Insn& insn) {
   auto& s = cpu.state;
   const u64 old_rsp = s.gpr[core::kRsp];
-  T target;
+  T target{};
   if (!pop<T>(cpu, target)) return false;
   if (!jump<T>(cpu, insn, target)) {
     s.gpr[core::kRsp] = old_rsp;
@@ -68,12 +68,12 @@ bool far(Vcpu& cpu, const Insn& insn) {
   if (insn.op[0].kind == OperandKind::kImmediate) return Transfer(cpu, insn, insn.imm2, insn.imm);
   const u8 offset_size = insn.op_size;
   const u64 ea = effective_address(cpu, insn);
-  u64 la;
+  u64 la{};
   if (!linear_address(cpu, insn, ea, offset_size + 2u, mmu::Access::kRead, la)) return false;
   u64 offset = 0;
-  u16 selector;
+  u16 selector{};
   const bool ok = by_size(offset_size, [&]<class T>() {
-    T value;
+    T value{};
     if (!cpu.mmu.read<T>(la, value)) return false;
     offset = value;
     return true;

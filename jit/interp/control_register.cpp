@@ -289,7 +289,7 @@ bool invpcid(Vcpu& cpu, const Insn& insn) {
   if (!privileged(cpu)) return false;
   const CpuState& s = cpu.state;
   const u64 type = operand(s, read_gpr<u64>(cpu, insn.op[0].reg));
-  std::array<u64, 2> descriptor;  // PCID, linear address
+  std::array<u64, 2> descriptor{};  // PCID, linear address
   if (!load(cpu, insn, descriptor)) return false;
   const auto [pcid, la] = descriptor;
   if (type > kAllNonGlobal || pcid >> 12) return gp(cpu);

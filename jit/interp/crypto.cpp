@@ -28,7 +28,8 @@ constexpr SubstitutionBoxes kBoxes = [] {
   do {
     p = multiply(p, 3);
     q = multiply(q, 0xf6);
-    const u8 s = static_cast<u8>(q ^ std::rotl(q, 1) ^ std::rotl(q, 2) ^ std::rotl(q, 3) ^ std::rotl(q, 4) ^ 0x63);
+    const u8 s =
+        static_cast<u8>(q ^ std::rotl(q, 1) ^ std::rotl(q, 2) ^ std::rotl(q, 3) ^ std::rotl(q, 4) ^ 0x63);
     boxes.forward[p] = s;
     boxes.inverse[s] = p;
   } while (p != 1);
@@ -64,8 +65,8 @@ Bits<16> mix_columns(Bits<16> state) {
   Bits<16> result{};
   for (u32 i = 0; i < 16; ++i) {
     const auto byte = [&](u32 down) { return state.byte[(i & ~3u) + ((i + down) & 3)]; };
-    result.byte[i] = kMultiples<kA>[byte(0)] ^ kMultiples<kB>[byte(1)] ^ kMultiples<kC>[byte(2)] ^
-                     kMultiples<kD>[byte(3)];
+    result.byte[i] =
+        kMultiples<kA>[byte(0)] ^ kMultiples<kB>[byte(1)] ^ kMultiples<kC>[byte(2)] ^ kMultiples<kD>[byte(3)];
   }
   return result;
 }
@@ -100,7 +101,8 @@ struct InverseMixColumns {
 struct KeyAssist {  // AESKEYGENASSIST
   static Bits<16> apply(Bits<16> a, u8 round_constant) {
     const auto x = lanes<u32>(substitute(a, kBoxes.forward));
-    return bits(std::array{x[1], std::rotr(x[1], 8) ^ round_constant, x[3], std::rotr(x[3], 8) ^ round_constant});
+    return bits(
+        std::array{x[1], std::rotr(x[1], 8) ^ round_constant, x[3], std::rotr(x[3], 8) ^ round_constant});
   }
 };
 

@@ -88,13 +88,13 @@ bool load_table(Vcpu& cpu, const Insn& insn) {
   if (!privileged(cpu)) return false;
   core::DescriptorTable table;
   if (insn.flags & jit::kCode64) {
-    std::array<u8, 10> image;
+    std::array<u8, 10> image{};
     if (!load(cpu, insn, image)) return false;
     std::memcpy(&table.limit, image.data(), 2);
     std::memcpy(&table.base, image.data() + 2, 8);
     if (!mmu::canonical(cpu.state, table.base)) return cpu.raise(Vector::kGP);
   } else {
-    std::array<u8, 6> image;
+    std::array<u8, 6> image{};
     if (!load(cpu, insn, image)) return false;
     std::memcpy(&table.limit, image.data(), 2);
     std::memcpy(&table.base, image.data() + 2, 4);
@@ -104,18 +104,19 @@ bool load_table(Vcpu& cpu, const Insn& insn) {
   return true;
 }
 
+template <std::size_t kSize>
+bool store_image(Vcpu& cpu, const Insn& insn, const core::DescriptorTable& table) {
+  std::array<u8, kSize> image;
+  std::memcpy(image.data(), &table.limit, 2);
+  std::memcpy(image.data() + 2, &table.base, kSize - 2);
+  return store(cpu, insn, image);
+}
+
 template <core::DescriptorTable CpuState::*kTable>
 bool store_table(Vcpu& cpu, const Insn& insn) {
   if (!umip_allows(cpu)) return false;
   const core::DescriptorTable& table = cpu.state.*kTable;
-  const auto image = [&]<std::size_t kSize>() {
-    std::array<u8, kSize> bytes;
-    std::memcpy(bytes.data(), &table.limit, 2);
-    std::memcpy(bytes.data() + 2, &table.base, kSize - 2);
-    return bytes;
-  };
-  return insn.flags & jit::kCode64 ? store(cpu, insn, image.operator()<10>())
-                                   : store(cpu, insn, image.operator()<6>());
+  return insn.flags & jit::kCode64 ? store_image<10>(cpu, insn, table) : store_image<6>(cpu, insn, table);
 }
 
 // A register takes the selector zero-extended to the operand size, memory always 16 bits.

@@ -126,7 +126,7 @@ bool popf(Vcpu& cpu, const Insn&) {
   if (sizeof(T) == 2) changeable &= 0xffff;
 
   const u64 old_rsp = s.gpr[core::kRsp];
-  T image;
+  T image{};
   if (!pop<T>(cpu, image)) return false;
   if (to_vif && ((image & core::kTf) || ((image & core::kIf) && (s.rflags & core::kVip)))) {
     s.gpr[core::kRsp] = old_rsp;

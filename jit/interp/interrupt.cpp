@@ -351,7 +351,7 @@ bool into(Vcpu& cpu, const Insn& insn) {
 
 bool bound(Vcpu& cpu, const Insn& insn) {
   const auto check = [&]<class T>() {
-    std::array<T, 2> bounds;
+    std::array<T, 2> bounds{};
     if (!load(cpu, insn, bounds)) return false;
     const T index = read_gpr<T>(cpu, insn.op[0].reg);
     return (index >= bounds[0] && index <= bounds[1]) || cpu.raise(Vector::kBR);

@@ -1,5 +1,5 @@
-// Instructions that only MMX registers have: EMMS, MASKMOVQ, and the conversions of SSE and SSE2 that use them.
-// The packed integer instructions of MMX share their rows with SSE2 (sse_integer.cpp, sse_shuffle.cpp,
+// Instructions that only MMX registers have: EMMS, MASKMOVQ, and the conversions of SSE and SSE2 that use
+// them. The packed integer instructions of MMX share their rows with SSE2 (sse_integer.cpp, sse_shuffle.cpp,
 // sse_move.cpp). Source: Intel SDM Vol. 1, ch. 9 and "MMX and SSE"; Vol. 2, the instructions' pages.
 #include "jit/interp/families.hpp"
 #include "jit/interp/sse_conversions.hpp"
@@ -11,6 +11,7 @@ namespace {
 
 bool emms(Vcpu& cpu, const Insn&) {
   if (!available<Form::kMmx>(cpu)) return false;
+  cpu.state.x87.top = 0;
   cpu.state.x87.valid = 0;
   return true;
 }
@@ -19,11 +20,11 @@ bool sse_and_mmx_available(Vcpu& cpu) {
   return available<Form::kSse>(cpu) && available<Form::kMmx>(cpu);
 }
 
-// CVTPI2PS (keeps the high half) and CVTPI2PD. CVTPI2PD from memory has nothing to do with MMX registers.
+// CVTPI2PS (keeps the high half) and CVTPI2PD. From memory they have nothing to do with MMX registers;
+// Intel's manual says that of CVTPI2PD only, AMD processors do it for both.
 template <class To>
 bool from_mmx(Vcpu& cpu, const Insn& insn) {
-  const bool memory = insn.op[1].kind == OperandKind::kMemory;
-  const bool touches = !(memory && sizeof(To) == 8);
+  const bool touches = insn.op[1].kind == OperandKind::kMmx;
   if (!(touches ? sse_and_mmx_available(cpu) : available<Form::kSse>(cpu))) return false;
   Bits<8> source{};
   if (!read_source<Form::kMmx>(cpu, insn, insn.op[1], source)) return false;
@@ -31,9 +32,9 @@ bool from_mmx(Vcpu& cpu, const Insn& insn) {
   LaneResults<To, 16> result;
   result.value = lanes<To>(read_vector<16>(cpu, insn.op[0].reg));
   for (u32 i = 0; i < 2; ++i) result.set(i, kConvert<To, i32>(lanes<i32>(source)[i], cpu.state.mxcsr));
+  if (touches) touch_mmx(cpu);  // an exception does not take this back
   if (!float_complete(cpu, result.flags)) return false;
   write_register<Form::kSse>(cpu, insn.op[0].reg, bits(result.value));
-  if (touches) touch_mmx(cpu);
   return true;
 }
 
@@ -51,8 +52,8 @@ bool to_mmx(Vcpu& cpu, const Insn& insn) {
   }
 
   LaneResults<i32, 8> result;
-  for (u32 i = 0; i < 2; ++i)
-    result.set(i, kConvert<i32, From, kTruncating>(source[i], cpu.state.mxcsr));
+  for (u32 i = 0; i < 2; ++i) result.set(i, kConvert<i32, From, kTruncating>(source[i], cpu.state.mxcsr));
+  touch_mmx(cpu);  // an exception does not take this back
   if (!float_complete(cpu, result.flags)) return false;
   write_register<Form::kMmx>(cpu, insn.op[0].reg, bits(result.value));
   return true;

@@ -12,7 +12,7 @@ namespace doppel::interp {
 // and is last called with the value that was replaced. False: nothing changed, fault raised.
 template <class T, class F>
 [[nodiscard, gnu::always_inline]] inline bool modify_at(Vcpu& cpu, const Insn& insn, u64 ea, F&& f) {
-  u64 la;
+  u64 la{};
   if (!linear_address(cpu, insn, ea, sizeof(T), mmu::Access::kWrite, la)) return false;
   if (T* host = cpu.mmu.host_for_write<T>(la)) [[likely]] {
     if (insn.flags & jit::kLock) {
@@ -20,14 +20,14 @@ template <class T, class F>
       while (!__atomic_compare_exchange_n(host, &old, f(old), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
       }
     } else {
-      T old;
+      T old{};
       std::memcpy(&old, host, sizeof old);
       const T updated = f(old);
       std::memcpy(host, &updated, sizeof updated);
     }
     return true;
   }
-  T old;
+  T old{};
   if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite) || !cpu.mmu.read<T>(la, old))
     return memory_fault(cpu, insn.segment);
   return cpu.mmu.write<T>(la, f(old)) || memory_fault(cpu, insn.segment);

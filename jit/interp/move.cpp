@@ -1,4 +1,4 @@
-// MOV in all its forms, MOVZX MOVSX MOVSXD MOVBE MOVNTI LEA BSWAP XLAT CMOVcc SETcc CBW..CQO NOP.
+// MOV in all its forms, MOVZX MOVSX MOVSXD MOVBE LEA BSWAP XLAT CMOVcc SETcc CBW..CQO NOP.
 #include <bit>
 
 #include "jit/interp/bind.hpp"
@@ -22,7 +22,7 @@ bool mov_register_immediate(Vcpu& cpu, const Insn& insn) {
 }
 template <class T>
 bool mov_register_memory(Vcpu& cpu, const Insn& insn) {
-  T value;
+  T value{};
   if (!load<T>(cpu, insn, value)) return false;
   write_gpr<T>(cpu, insn.op[0].reg, value);
   return true;
@@ -39,7 +39,7 @@ bool mov_memory_immediate(Vcpu& cpu, const Insn& insn) {
 bool mov_to_segment(Vcpu& cpu, const Insn& insn) {
   const auto segment = static_cast<core::Segment>(insn.op[0].reg);
   if (segment == core::kCs) return cpu.raise(Vector::kUD);
-  u16 selector;
+  u16 selector{};
   if (!read_rm<u16>(cpu, insn, insn.op[1], selector)) return false;
   if (!load_segment(cpu, segment, selector)) return false;
   if (segment == core::kSs) {
@@ -95,7 +95,7 @@ Handler bind_mov(const Insn& insn) {
 template <class T, class From, bool kMemory>
 bool extend(Vcpu& cpu, const Insn& insn) {
   using Raw = std::make_unsigned_t<From>;
-  Raw value;
+  Raw value{};
   if constexpr (kMemory) {
     if (!load<Raw>(cpu, insn, value)) return false;
   } else {
@@ -131,7 +131,7 @@ template <class T>
 bool movbe(Vcpu& cpu, const Insn& insn) {
   if (insn.op[0].kind == OperandKind::kMemory)
     return store<T>(cpu, insn, byte_swap(read_gpr<T>(cpu, insn.op[1].reg)));
-  T value;
+  T value{};
   if (!load<T>(cpu, insn, value)) return false;
   write_gpr<T>(cpu, insn.op[0].reg, byte_swap(value));
   return true;
@@ -165,8 +165,8 @@ bool lea(Vcpu& cpu, const Insn& insn) {
 // AL = [segment : (rBX + AL)].
 bool xlat(Vcpu& cpu, const Insn& insn) {
   const u64 ea = (cpu.state.gpr[core::kRbx] + (cpu.state.gpr[core::kRax] & 0xff)) & insn.address_mask;
-  u64 la;
-  u8 value;
+  u64 la{};
+  u8 value{};
   if (!linear_address(cpu, insn, ea, 1, mmu::Access::kRead, la)) return false;
   if (!cpu.mmu.read<u8>(la, value)) return memory_fault(cpu, insn.segment);
   write_gpr<u8>(cpu, 0, value);
@@ -176,7 +176,7 @@ bool xlat(Vcpu& cpu, const Insn& insn) {
 // The load happens, and may fault, whatever the condition; a 32-bit destination is zero-extended either way.
 template <Condition C, class T>
 bool cmov(Vcpu& cpu, const Insn& insn) {
-  T value;
+  T value{};
   if (!read_rm<T>(cpu, insn, insn.op[1], value)) return false;
   write_gpr<T>(cpu, insn.op[0].reg, holds<C>(cpu.state.lazy) ? value : read_gpr<T>(cpu, insn.op[0].reg));
   return true;
@@ -218,7 +218,6 @@ bool nop(Vcpu&, const Insn&) {
 
 constexpr Row kRows[] = {
     {ZYDIS_MNEMONIC_MOV, Flow::kNext, bind_mov},
-    {ZYDIS_MNEMONIC_MOVNTI, Flow::kNext, bind_mov},
     {ZYDIS_MNEMONIC_MOVZX, Flow::kNext, bind_extend<false>},
     {ZYDIS_MNEMONIC_MOVSX, Flow::kNext, bind_extend<true>},
     {ZYDIS_MNEMONIC_MOVSXD, Flow::kNext, bind_extend<true>},

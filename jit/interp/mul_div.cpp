@@ -55,7 +55,7 @@ void multiply_flags(Vcpu& cpu, bool significant) {
 
 template <class T>
 bool mul(Vcpu& cpu, const Insn& insn) {
-  T b;
+  T b{};
   if (!read_rm<T>(cpu, insn, insn.op[0], b)) return false;
   using W = typename Wide<T>::Unsigned;
   const W product = static_cast<W>(static_cast<W>(read_gpr<T>(cpu, 0)) * b);
@@ -67,7 +67,7 @@ bool mul(Vcpu& cpu, const Insn& insn) {
 
 template <class T>
 bool imul_accumulator(Vcpu& cpu, const Insn& insn) {
-  T b;
+  T b{};
   if (!read_rm<T>(cpu, insn, insn.op[0], b)) return false;
   using S = std::make_signed_t<T>;
   using W = typename Wide<T>::Signed;
@@ -78,7 +78,7 @@ bool imul_accumulator(Vcpu& cpu, const Insn& insn) {
 }
 template <class T, bool kImmediate>
 bool imul_register(Vcpu& cpu, const Insn& insn) {
-  T b;
+  T b{};
   if (!read_rm<T>(cpu, insn, insn.op[1], b)) return false;
   using S = std::make_signed_t<T>;
   using W = typename Wide<T>::Signed;
@@ -99,7 +99,7 @@ Handler bind_imul(const Insn& insn) {
 
 template <class T>
 bool div(Vcpu& cpu, const Insn& insn) {
-  T divisor;
+  T divisor{};
   if (!read_rm<T>(cpu, insn, insn.op[0], divisor)) return false;
   const auto dividend = read_accumulator<T>(cpu);
   // The quotient fits exactly when the high half is below the divisor.
@@ -109,7 +109,7 @@ bool div(Vcpu& cpu, const Insn& insn) {
 }
 template <class T>
 bool idiv(Vcpu& cpu, const Insn& insn) {
-  T raw;
+  T raw{};
   if (!read_rm<T>(cpu, insn, insn.op[0], raw)) return false;
   using S = std::make_signed_t<T>;
   using W = typename Wide<T>::Signed;

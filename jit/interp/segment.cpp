@@ -172,7 +172,7 @@ namespace {
 template <core::Segment kSegment>
 bool load_far_pointer(Vcpu& cpu, const Insn& insn) {
   return by_size(insn.op_size, [&]<class T>() {
-    std::array<u8, sizeof(T) + 2> image;
+    std::array<u8, sizeof(T) + 2> image{};
     if (!load(cpu, insn, image)) return false;
     T offset;
     u16 selector;

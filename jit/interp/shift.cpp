@@ -125,7 +125,7 @@ template <class Op, class T>
 bool shift(Vcpu& cpu, const Insn& insn) {
   const u32 count = masked_count<T>(cpu, insn, insn.op[1]);
   const bool carry = core::cf(cpu.state.lazy);
-  T a;
+  T a{};
   if (!modify<T>(cpu, insn, insn.op[0], [&](T old) {
         a = old;
         return count == 0 ? old : Op::template result<T>(old, count, carry);
@@ -158,7 +158,7 @@ template <class T, bool kLeft>
 bool double_shift(Vcpu& cpu, const Insn& insn) {
   const u32 count = masked_count<T>(cpu, insn, insn.op[2]);
   const T b = read_gpr<T>(cpu, insn.op[1].reg);
-  T a;
+  T a{};
   if (!modify<T>(cpu, insn, insn.op[0], [&](T old) {
         a = old;
         return count == 0 ? old : double_shift_result<T, kLeft>(old, b, count);

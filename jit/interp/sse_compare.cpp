@@ -7,8 +7,7 @@
 namespace doppel::interp {
 namespace {
 
-constexpr u8 kLess = 1u << static_cast<u8>(Ordering::kLess),
-             kEqual = 1u << static_cast<u8>(Ordering::kEqual),
+constexpr u8 kLess = 1u << static_cast<u8>(Ordering::kLess), kEqual = 1u << static_cast<u8>(Ordering::kEqual),
              kGreater = 1u << static_cast<u8>(Ordering::kGreater),
              kUnordered = 1u << static_cast<u8>(Ordering::kUnordered);
 
@@ -18,21 +17,21 @@ struct Predicate {
   bool signaling;
 };
 constexpr Predicate kPredicates[16] = {
-    {kEqual, false},                          // EQ
-    {kLess, true},                            // LT
-    {kLess | kEqual, true},                   // LE
-    {kUnordered, false},                      // UNORD
-    {kLess | kGreater | kUnordered, false},   // NEQ
-    {kEqual | kGreater | kUnordered, true},   // NLT
-    {kGreater | kUnordered, true},            // NLE
-    {kLess | kEqual | kGreater, false},       // ORD
-    {kEqual | kUnordered, false},             // EQ_UQ
-    {kLess | kUnordered, true},               // NGE
-    {kLess | kEqual | kUnordered, true},      // NGT
-    {0, false},                               // FALSE
-    {kLess | kGreater, false},                // NEQ_OQ
-    {kEqual | kGreater, true},                // GE
-    {kGreater, true},                         // GT
+    {kEqual, false},                                  // EQ
+    {kLess, true},                                    // LT
+    {kLess | kEqual, true},                           // LE
+    {kUnordered, false},                              // UNORD
+    {kLess | kGreater | kUnordered, false},           // NEQ
+    {kEqual | kGreater | kUnordered, true},           // NLT
+    {kGreater | kUnordered, true},                    // NLE
+    {kLess | kEqual | kGreater, false},               // ORD
+    {kEqual | kUnordered, false},                     // EQ_UQ
+    {kLess | kUnordered, true},                       // NGE
+    {kLess | kEqual | kUnordered, true},              // NGT
+    {0, false},                                       // FALSE
+    {kLess | kGreater, false},                        // NEQ_OQ
+    {kEqual | kGreater, true},                        // GE
+    {kGreater, true},                                 // GT
     {kLess | kEqual | kGreater | kUnordered, false},  // TRUE
 };
 
@@ -75,8 +74,7 @@ struct CompareToFlags {
     if (!available<F>(cpu)) return false;
     U second{};
     if (!read_scalar(cpu, insn, insn.op[1], second)) return false;
-    const Compared c =
-        float_compare(read_low<U>(cpu, insn.op[0].reg), second, kSignaling, cpu.state.mxcsr);
+    const Compared c = float_compare(read_low<U>(cpu, insn.op[0].reg), second, kSignaling, cpu.state.mxcsr);
     if (!float_complete(cpu, c.flags)) return false;
     constexpr u64 kFlags[] = {core::kCf, core::kZf, 0, core::kZf | core::kPf | core::kCf};
     core::set_arithmetic_flags(cpu.state, kFlags[static_cast<u8>(c.ordering)]);
@@ -98,17 +96,17 @@ constexpr Row compare_vex_scalar(ZydisMnemonic vex) {
   return {vex, Flow::kNext, bind_vex128<FloatScalar<U, Compare<U, 31>, true>::template In>};
 }
 
-constexpr auto kTable = join_rows(
-    compare_each<u32>(ZYDIS_MNEMONIC_CMPPS, ZYDIS_MNEMONIC_VCMPPS),
-    compare_each<u64>(ZYDIS_MNEMONIC_CMPPD, ZYDIS_MNEMONIC_VCMPPD),
-    single<kCompareScalar<u32>>(ZYDIS_MNEMONIC_CMPSS),
-    RowArray<3>{{{ZYDIS_MNEMONIC_CMPSD, Flow::kNext, bind_cmpsd},
-                 compare_vex_scalar<u32>(ZYDIS_MNEMONIC_VCMPSS),
-                 compare_vex_scalar<u64>(ZYDIS_MNEMONIC_VCMPSD)}},
-    sse_vex128<CompareToFlags<u32, true>::In>(ZYDIS_MNEMONIC_COMISS, ZYDIS_MNEMONIC_VCOMISS),
-    sse_vex128<CompareToFlags<u64, true>::In>(ZYDIS_MNEMONIC_COMISD, ZYDIS_MNEMONIC_VCOMISD),
-    sse_vex128<CompareToFlags<u32, false>::In>(ZYDIS_MNEMONIC_UCOMISS, ZYDIS_MNEMONIC_VUCOMISS),
-    sse_vex128<CompareToFlags<u64, false>::In>(ZYDIS_MNEMONIC_UCOMISD, ZYDIS_MNEMONIC_VUCOMISD));
+constexpr auto kTable =
+    join_rows(compare_each<u32>(ZYDIS_MNEMONIC_CMPPS, ZYDIS_MNEMONIC_VCMPPS),
+              compare_each<u64>(ZYDIS_MNEMONIC_CMPPD, ZYDIS_MNEMONIC_VCMPPD),
+              single<kCompareScalar<u32>>(ZYDIS_MNEMONIC_CMPSS),
+              RowArray<3>{{{ZYDIS_MNEMONIC_CMPSD, Flow::kNext, bind_cmpsd},
+                           compare_vex_scalar<u32>(ZYDIS_MNEMONIC_VCMPSS),
+                           compare_vex_scalar<u64>(ZYDIS_MNEMONIC_VCMPSD)}},
+              sse_vex128<CompareToFlags<u32, true>::In>(ZYDIS_MNEMONIC_COMISS, ZYDIS_MNEMONIC_VCOMISS),
+              sse_vex128<CompareToFlags<u64, true>::In>(ZYDIS_MNEMONIC_COMISD, ZYDIS_MNEMONIC_VCOMISD),
+              sse_vex128<CompareToFlags<u32, false>::In>(ZYDIS_MNEMONIC_UCOMISS, ZYDIS_MNEMONIC_VUCOMISS),
+              sse_vex128<CompareToFlags<u64, false>::In>(ZYDIS_MNEMONIC_UCOMISD, ZYDIS_MNEMONIC_VUCOMISD));
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// Conversions between integers and floating-point numbers and among floating-point formats: SSE, SSE2, AVX, F16C.
-// Those with MMX registers are in mmx.cpp. Source: Intel SDM Vol. 2, the instructions' pages.
+// Conversions between integers and floating-point numbers and among floating-point formats: SSE, SSE2, AVX,
+// F16C. Those with MMX registers are in mmx.cpp. Source: Intel SDM Vol. 2, the instructions' pages.
 #include <algorithm>
 
 #include "jit/interp/families.hpp"
@@ -113,8 +113,8 @@ template <Form F>
 struct ToHalf {
   static bool run_form(Vcpu& cpu, const Insn& insn) {
     if (!available<F>(cpu)) return false;
-    const u32 mxcsr = insn.imm & 4 ? cpu.state.mxcsr
-                                   : with_rounding(cpu.state.mxcsr, static_cast<Rounding>(insn.imm & 3));
+    const u32 mxcsr =
+        insn.imm & 4 ? cpu.state.mxcsr : with_rounding(cpu.state.mxcsr, static_cast<Rounding>(insn.imm & 3));
     const auto source = lanes<u32>(read_register<F>(cpu, insn.op[1].reg));
     LaneResults<u16, kWidth<F> / 2> result;
     for (u32 i = 0; i < source.size(); ++i) result.set(i, float_convert<u16>(source[i], mxcsr));
@@ -138,25 +138,25 @@ constexpr auto each(ZydisMnemonic legacy, ZydisMnemonic vex) {
   return sse_vex<ConvertEach<To, From, kTruncating>::template In>(legacy, vex);
 }
 
-constexpr auto kTable = join_rows(
-    each<u32, i32>(ZYDIS_MNEMONIC_CVTDQ2PS, ZYDIS_MNEMONIC_VCVTDQ2PS),
-    each<u64, i32>(ZYDIS_MNEMONIC_CVTDQ2PD, ZYDIS_MNEMONIC_VCVTDQ2PD),
-    each<i32, u32>(ZYDIS_MNEMONIC_CVTPS2DQ, ZYDIS_MNEMONIC_VCVTPS2DQ),
-    each<i32, u32, true>(ZYDIS_MNEMONIC_CVTTPS2DQ, ZYDIS_MNEMONIC_VCVTTPS2DQ),
-    each<i32, u64>(ZYDIS_MNEMONIC_CVTPD2DQ, ZYDIS_MNEMONIC_VCVTPD2DQ),
-    each<i32, u64, true>(ZYDIS_MNEMONIC_CVTTPD2DQ, ZYDIS_MNEMONIC_VCVTTPD2DQ),
-    each<u64, u32>(ZYDIS_MNEMONIC_CVTPS2PD, ZYDIS_MNEMONIC_VCVTPS2PD),
-    each<u32, u64>(ZYDIS_MNEMONIC_CVTPD2PS, ZYDIS_MNEMONIC_VCVTPD2PS),
-    sse_vex128<ConvertScalar<u64, u32>::In>(ZYDIS_MNEMONIC_CVTSS2SD, ZYDIS_MNEMONIC_VCVTSS2SD),
-    sse_vex128<ConvertScalar<u32, u64>::In>(ZYDIS_MNEMONIC_CVTSD2SS, ZYDIS_MNEMONIC_VCVTSD2SS),
-    with_integer<FromInteger<u32>>(ZYDIS_MNEMONIC_CVTSI2SS, ZYDIS_MNEMONIC_VCVTSI2SS),
-    with_integer<FromInteger<u64>>(ZYDIS_MNEMONIC_CVTSI2SD, ZYDIS_MNEMONIC_VCVTSI2SD),
-    with_integer<ToInteger<u32, false>>(ZYDIS_MNEMONIC_CVTSS2SI, ZYDIS_MNEMONIC_VCVTSS2SI),
-    with_integer<ToInteger<u64, false>>(ZYDIS_MNEMONIC_CVTSD2SI, ZYDIS_MNEMONIC_VCVTSD2SI),
-    with_integer<ToInteger<u32, true>>(ZYDIS_MNEMONIC_CVTTSS2SI, ZYDIS_MNEMONIC_VCVTTSS2SI),
-    with_integer<ToInteger<u64, true>>(ZYDIS_MNEMONIC_CVTTSD2SI, ZYDIS_MNEMONIC_VCVTTSD2SI),
-    vex_only<ConvertEach<u32, u16>::In>(ZYDIS_MNEMONIC_VCVTPH2PS),
-    vex_only<ToHalf>(ZYDIS_MNEMONIC_VCVTPS2PH));
+constexpr auto kTable =
+    join_rows(each<u32, i32>(ZYDIS_MNEMONIC_CVTDQ2PS, ZYDIS_MNEMONIC_VCVTDQ2PS),
+              each<u64, i32>(ZYDIS_MNEMONIC_CVTDQ2PD, ZYDIS_MNEMONIC_VCVTDQ2PD),
+              each<i32, u32>(ZYDIS_MNEMONIC_CVTPS2DQ, ZYDIS_MNEMONIC_VCVTPS2DQ),
+              each<i32, u32, true>(ZYDIS_MNEMONIC_CVTTPS2DQ, ZYDIS_MNEMONIC_VCVTTPS2DQ),
+              each<i32, u64>(ZYDIS_MNEMONIC_CVTPD2DQ, ZYDIS_MNEMONIC_VCVTPD2DQ),
+              each<i32, u64, true>(ZYDIS_MNEMONIC_CVTTPD2DQ, ZYDIS_MNEMONIC_VCVTTPD2DQ),
+              each<u64, u32>(ZYDIS_MNEMONIC_CVTPS2PD, ZYDIS_MNEMONIC_VCVTPS2PD),
+              each<u32, u64>(ZYDIS_MNEMONIC_CVTPD2PS, ZYDIS_MNEMONIC_VCVTPD2PS),
+              sse_vex128<ConvertScalar<u64, u32>::In>(ZYDIS_MNEMONIC_CVTSS2SD, ZYDIS_MNEMONIC_VCVTSS2SD),
+              sse_vex128<ConvertScalar<u32, u64>::In>(ZYDIS_MNEMONIC_CVTSD2SS, ZYDIS_MNEMONIC_VCVTSD2SS),
+              with_integer<FromInteger<u32>>(ZYDIS_MNEMONIC_CVTSI2SS, ZYDIS_MNEMONIC_VCVTSI2SS),
+              with_integer<FromInteger<u64>>(ZYDIS_MNEMONIC_CVTSI2SD, ZYDIS_MNEMONIC_VCVTSI2SD),
+              with_integer<ToInteger<u32, false>>(ZYDIS_MNEMONIC_CVTSS2SI, ZYDIS_MNEMONIC_VCVTSS2SI),
+              with_integer<ToInteger<u64, false>>(ZYDIS_MNEMONIC_CVTSD2SI, ZYDIS_MNEMONIC_VCVTSD2SI),
+              with_integer<ToInteger<u32, true>>(ZYDIS_MNEMONIC_CVTTSS2SI, ZYDIS_MNEMONIC_VCVTTSS2SI),
+              with_integer<ToInteger<u64, true>>(ZYDIS_MNEMONIC_CVTTSD2SI, ZYDIS_MNEMONIC_VCVTTSD2SI),
+              vex_only<ConvertEach<u32, u16>::In>(ZYDIS_MNEMONIC_VCVTPH2PS),
+              vex_only<ToHalf>(ZYDIS_MNEMONIC_VCVTPS2PH));
 
 }  // namespace
 

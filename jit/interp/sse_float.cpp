@@ -47,26 +47,38 @@ struct HorizontalFloat {
 };
 
 // DPPS, DPPD: immediate bits 4-7 choose the products (others are +0), bits 0-3 the lanes that get the sum.
+// The exceptions of the products come before those of the sums of pairs, and these before those of the last
+// sum.
 template <class U>
 struct DotProduct {
-  template <u32 B>
-  static Checked<B> apply(u32 mxcsr, Bits<B> a, Bits<B> b, u8 imm) {
-    constexpr u32 kLanes = 16 / sizeof(U);
-    const auto x = lanes<U>(a), y = lanes<U>(b);
-    LaneResults<U, B> result;
-    for (u32 at = 0; at < x.size(); at += kLanes) {
-      LaneResults<U, 16> product;
-      for (u32 i = 0; i < kLanes; ++i)
-        if (imm >> (4 + i) & 1) product.set(i, float_multiply(x[at + i], y[at + i], mxcsr));
-      for (u32 step = 1; step < kLanes; step *= 2)
-        for (u32 i = 0; i < kLanes; i += 2 * step)
-          product.set(i, float_add(product.value[i], product.value[i + step], mxcsr));
-      result.flags |= product.flags;
-      for (u32 i = 0; i < kLanes; ++i)
-        if (imm >> i & 1) result.value[at + i] = product.value[0];
+  static constexpr u32 kPartLanes = 16 / sizeof(U);
+  template <Form F>
+  static bool run_form(Vcpu& cpu, const Insn& insn) {
+    if (!available<F>(cpu)) return false;
+    Bits<kWidth<F>> second{};
+    if (!read_source<F>(cpu, insn, insn.op[kFirst<F> + 1], second)) return false;
+    const auto x = lanes<U>(read_register<F>(cpu, insn.op[kFirst<F>].reg)), y = lanes<U>(second);
+
+    LaneResults<U, kWidth<F>> sum;
+    for (u32 i = 0; i < x.size(); ++i)
+      if (insn.imm >> (4 + i % kPartLanes) & 1) sum.set(i, float_multiply(x[i], y[i], cpu.state.mxcsr));
+    if (!float_complete(cpu, sum.flags)) return false;
+    for (u32 step = 1; step < kPartLanes; step *= 2) {
+      for (u32 i = 0; i < x.size(); i += 2 * step)
+        sum.set(i, float_add(sum.value[i], sum.value[i + step], cpu.state.mxcsr));
+      if (!float_complete(cpu, sum.flags)) return false;
     }
-    return result.checked();
+
+    Lanes<U, kWidth<F>> result{};
+    for (u32 i = 0; i < x.size(); ++i)
+      if (insn.imm >> (i % kPartLanes) & 1) result[i] = sum.value[i - i % kPartLanes];
+    write_register<F>(cpu, insn.op[0].reg, bits(result));
+    return true;
   }
+  template <Form F>
+  struct In {
+    static constexpr Semantics run = run_form<F>;
+  };
 };
 
 // ROUNDPS and the like: immediate bit 2 takes the mode from MXCSR, bit 3 suppresses the inexact exception.
@@ -83,8 +95,7 @@ struct RoundEach {
   template <u32 B>
   static Checked<B> apply(u32 mxcsr, Bits<B> a, u8 imm) {
     LaneResults<U, B> result;
-    for (u32 i = 0; i < result.value.size(); ++i)
-      result.set(i, Round<U>::apply(mxcsr, lanes<U>(a)[i], imm));
+    for (u32 i = 0; i < result.value.size(); ++i) result.set(i, Round<U>::apply(mxcsr, lanes<U>(a)[i], imm));
     return result.checked();
   }
 };
@@ -148,8 +159,8 @@ constexpr auto kTable = join_rows(
     packed_two<HorizontalFloat<u64, kAdd>>(ZYDIS_MNEMONIC_HADDPD, ZYDIS_MNEMONIC_VHADDPD),
     packed_two<HorizontalFloat<u32, kSubtract>>(ZYDIS_MNEMONIC_HSUBPS, ZYDIS_MNEMONIC_VHSUBPS),
     packed_two<HorizontalFloat<u64, kSubtract>>(ZYDIS_MNEMONIC_HSUBPD, ZYDIS_MNEMONIC_VHSUBPD),
-    packed_two<DotProduct<u32>>(ZYDIS_MNEMONIC_DPPS, ZYDIS_MNEMONIC_VDPPS),
-    packed_two<DotProduct<u64>>(ZYDIS_MNEMONIC_DPPD, ZYDIS_MNEMONIC_VDPPD),
+    sse_vex<DotProduct<u32>::In>(ZYDIS_MNEMONIC_DPPS, ZYDIS_MNEMONIC_VDPPS),
+    sse_vex128<DotProduct<u64>::In>(ZYDIS_MNEMONIC_DPPD, ZYDIS_MNEMONIC_VDPPD),
     packed_one<RoundEach<u32>>(ZYDIS_MNEMONIC_ROUNDPS, ZYDIS_MNEMONIC_VROUNDPS),
     packed_one<RoundEach<u64>>(ZYDIS_MNEMONIC_ROUNDPD, ZYDIS_MNEMONIC_VROUNDPD),
     sse_vex128<FloatScalar<u32, Round<u32>, false>::In>(ZYDIS_MNEMONIC_ROUNDSS, ZYDIS_MNEMONIC_VROUNDSS),

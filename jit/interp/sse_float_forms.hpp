@@ -1,6 +1,6 @@
-// From floating-point functions on lanes (sse_soft_float.hpp) to semantics of packed and scalar instructions, and what
-// happens to their exception flags. Included by the floating-point families.
-// Source: SDM Vol. 1, "SIMD Floating-Point Exceptions"; Vol. 3A, vector 19.
+// From floating-point functions on lanes (sse_soft_float.hpp) to semantics of packed and scalar instructions,
+// and what happens to their exception flags. Included by the floating-point families. Source: SDM Vol. 1,
+// "SIMD Floating-Point Exceptions"; Vol. 3A, vector 19.
 #pragma once
 
 #include "jit/interp/sse_forms.hpp"
@@ -48,9 +48,8 @@ struct LaneResults {
 template <class U, auto F>
 struct EachFloat {
   template <u32 B, class... More>
-  [[gnu::always_inline]] static Checked<B> apply(u32 mxcsr, Bits<B> first, More... more)
-    requires(std::is_same_v<More, Bits<B>> && ...)
-  {
+  [[gnu::always_inline]] static Checked<B> apply(u32 mxcsr, Bits<B> first,
+                                                 More... more) requires(std::is_same_v<More, Bits<B>>&&...) {
     LaneResults<U, B> result;
     for (u32 i = 0; i < result.value.size(); ++i)
       result.set(i, F(lanes<U>(first)[i], lanes<U>(more)[i]..., mxcsr));
@@ -109,9 +108,8 @@ struct FloatScalar {
 template <auto F>
 struct OneFloat {
   template <class U, class... More>
-  [[gnu::always_inline]] static Rounded<U> apply(u32 mxcsr, U first, More... more)
-    requires(std::is_same_v<More, U> && ...)
-  {
+  [[gnu::always_inline]] static Rounded<U> apply(u32 mxcsr, U first,
+                                                 More... more) requires(std::is_same_v<More, U>&&...) {
     return F(first, more..., mxcsr);
   }
 };

@@ -19,13 +19,12 @@ U negate_unless_nan(U x, bool negate) {
 
 template <class U, Order O, Addend A, bool kNegateProduct>
 Rounded<U> multiply_add(U first, U second, U third, std::size_t lane, u32 mxcsr) {
-  const U a = O == Order::k231 ? second : first;
+  const U a = O == Order::k132 ? first : second;
   const U b = O == Order::k213 ? first : third;
   const U c = O == Order::k132 ? second : O == Order::k213 ? third : first;
-  const U x = O == Order::k213 ? second : a;
-  const bool minus =
-      A == Addend::kMinus || (A == Addend::kMinusEven && lane % 2 == 0) || (A == Addend::kMinusOdd && lane % 2 == 1);
-  return float_multiply_add(negate_unless_nan(x, kNegateProduct), b, negate_unless_nan(c, minus), mxcsr);
+  const bool minus = A == Addend::kMinus || (A == Addend::kMinusEven && lane % 2 == 0) ||
+                     (A == Addend::kMinusOdd && lane % 2 == 1);
+  return float_multiply_add(negate_unless_nan(a, kNegateProduct), b, negate_unless_nan(c, minus), mxcsr);
 }
 
 template <class U, Order O, Addend A, bool kNegateProduct>
@@ -57,8 +56,8 @@ bool scalar(Vcpu& cpu, const Insn& insn) {
   U third{};
   if (!read_scalar(cpu, insn, insn.op[2], third)) return false;
   auto value = lanes<U>(read_vector<16>(cpu, insn.op[0].reg));
-  const Rounded<U> result = multiply_add<U, O, A, kNegateProduct>(
-      value[0], read_low<U>(cpu, insn.op[1].reg), third, 0, cpu.state.mxcsr);
+  const Rounded<U> result = multiply_add<U, O, A, kNegateProduct>(value[0], read_low<U>(cpu, insn.op[1].reg),
+                                                                  third, 0, cpu.state.mxcsr);
   if (!float_complete(cpu, result.flags)) return false;
   value[0] = result.bits;
   write_register<Form::kVex128>(cpu, insn.op[0].reg, bits(value));

@@ -77,8 +77,7 @@ struct ShuffleBytes {  // PSHUFB
   template <u32 B>
   static Bits<B> apply(Bits<B> a, Bits<B> mask) {
     Bits<B> result;
-    for (u32 i = 0; i < B; ++i)
-      result.byte[i] = mask.byte[i] & 0x80 ? u8{0} : a.byte[mask.byte[i] & (B - 1)];
+    for (u32 i = 0; i < B; ++i) result.byte[i] = mask.byte[i] & 0x80 ? u8{0} : a.byte[mask.byte[i] & (B - 1)];
     return result;
   }
 };
@@ -301,7 +300,8 @@ bool insert_part(Vcpu& cpu, const Insn& insn) {  // VINSERTF128, VINSERTI128
   if (!read_source<Form::kVex128>(cpu, insn, insn.op[2], half)) return false;
   const auto value = read_vector<32>(cpu, insn.op[1].reg);
   write_register<Form::kVex256>(
-      cpu, insn.op[0].reg, insn.imm & 1 ? join_parts(part(value, 0), half) : join_parts(half, part(value, 1)));
+      cpu, insn.op[0].reg,
+      insn.imm & 1 ? join_parts(part(value, 0), half) : join_parts(half, part(value, 1)));
   return true;
 }
 bool extract_part(Vcpu& cpu, const Insn& insn) {  // VEXTRACTF128, VEXTRACTI128

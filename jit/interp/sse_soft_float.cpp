@@ -174,8 +174,8 @@ Rounded<U> soft_add(U a, U b, u32 mxcsr) {
   if (is_zero(a) && is_zero(b)) return zero_sum<U>(is_negative(a), is_negative(b), mxcsr);
   const Finite x = unpack(a), y = unpack(b);
   const u128 p = static_cast<u128>(x.significand) << 64, q = static_cast<u128>(y.significand) << 64;
-  return with_flags(
-      add_exact<U>(x.negative, x.exponent - 64, p, y.negative, y.exponent - 64, q, mxcsr), flags);
+  return with_flags(add_exact<U>(x.negative, x.exponent - 64, p, y.negative, y.exponent - 64, q, mxcsr),
+                    flags);
 }
 
 template <class U>
@@ -246,9 +246,7 @@ Rounded<U> soft_square_root(U a, u32 mxcsr) {
 
 template <class U>
 Rounded<U> float_multiply_add(U a, U b, U c, u32 mxcsr) {
-  if (is_nan(a) || is_nan(b) || is_nan(c)) {
-    return first_nan(a, b, c);
-  }
+  if (is_nan(a) || is_nan(b) || is_nan(c)) return first_nan(a, b, c);
   const u32 flags = denormal_flag(mxcsr, a, b, c);
   a = flush_denormal(a, mxcsr);
   b = flush_denormal(b, mxcsr);
@@ -261,8 +259,7 @@ Rounded<U> float_multiply_add(U a, U b, U c, u32 mxcsr) {
   }
   if (is_infinite(c)) return {c, flags};
   const bool product_zero = is_zero(a) || is_zero(b);
-  if (product_zero && is_zero(c))
-    return with_flags(zero_sum<U>(negative, is_negative(c), mxcsr), flags);
+  if (product_zero && is_zero(c)) return with_flags(zero_sum<U>(negative, is_negative(c), mxcsr), flags);
   const Finite x = unpack(a), y = unpack(b), z = unpack(c);
   if (product_zero) return with_flags(round_pack<U>(z.negative, z.exponent, z.significand, mxcsr), flags);
   // Both terms with their leading one at bit 125.
@@ -296,17 +293,12 @@ Compared float_compare(U a, U b, bool signaling, u32 mxcsr) {
 template <class U>
 Rounded<U> float_minimum(U a, U b, u32 mxcsr) {
   const Compared c = float_compare(a, b, true, mxcsr);
-  return {c.ordering == Ordering::kUnordered ? b
-                                             : flush_denormal(c.ordering == Ordering::kLess ? a : b, mxcsr),
-          c.flags};
+  return {flush_denormal(c.ordering == Ordering::kLess ? a : b, mxcsr), c.flags};
 }
 template <class U>
 Rounded<U> float_maximum(U a, U b, u32 mxcsr) {
   const Compared c = float_compare(a, b, true, mxcsr);
-  return {c.ordering == Ordering::kUnordered
-              ? b
-              : flush_denormal(c.ordering == Ordering::kGreater ? a : b, mxcsr),
-          c.flags};
+  return {flush_denormal(c.ordering == Ordering::kGreater ? a : b, mxcsr), c.flags};
 }
 
 template <class U>
@@ -357,7 +349,7 @@ Rounded<Integer> float_to_integer(U a, Rounding mode, u32 mxcsr) {
   RoundedInteger whole{x.significand, false};
   if (x.exponent < 0)
     whole = round_integer(x.significand, -x.exponent, x.negative, mode);
-  else if (x.significand != 0 && x.exponent >= std::countl_zero(x.significand))
+  else if (x.significand != 0 && x.exponent > std::countl_zero(x.significand))
     return out_of_range;
   else
     whole.value <<= x.exponent;

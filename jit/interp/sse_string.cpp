@@ -34,7 +34,8 @@ u32 implicit_length(Bits<16> text, u8 imm) {
 }
 // From EAX or EDX (RAX, RDX): the absolute value, at most the element count.
 u32 explicit_length(i64 length, u8 imm) {
-  const u64 magnitude = static_cast<u64>(length < 0 ? 0 - static_cast<u64>(length) : static_cast<u64>(length));
+  const u64 magnitude =
+      static_cast<u64>(length < 0 ? 0 - static_cast<u64>(length) : static_cast<u64>(length));
   const u32 count = imm & kWords ? 8 : 16;
   return magnitude < count ? static_cast<u32>(magnitude) : count;
 }
@@ -100,9 +101,9 @@ struct CompareStrings {
     const u32 count = imm & kWords ? 8 : 16;
     const u32 result = compare(pattern, text, imm);
 
-    core::set_arithmetic_flags(
-        cpu.state, (result != 0 ? core::kCf : 0) | (text.length < count ? core::kZf : 0) |
-                       (pattern.length < count ? core::kSf : 0) | (result & 1 ? core::kOf : 0));
+    core::set_arithmetic_flags(cpu.state,
+                               (result != 0 ? core::kCf : 0) | (text.length < count ? core::kZf : 0) |
+                                   (pattern.length < count ? core::kSf : 0) | (result & 1 ? core::kOf : 0));
     if constexpr (kMask)
       write_register<F>(cpu, 0, mask(result, imm));
     else
@@ -116,8 +117,7 @@ struct CompareStrings {
   static Bits<16> mask(u32 result, u8 imm) {
     if (!(imm & kHighIndexOrMask)) return bits(std::array<u64, 2>{result, 0});
     Bits<16> expanded{};
-    for (u32 i = 0; i < 16; ++i)
-      expanded.byte[i] = result >> (imm & kWords ? i / 2 : i) & 1 ? 0xff : 0;
+    for (u32 i = 0; i < 16; ++i) expanded.byte[i] = result >> (imm & kWords ? i / 2 : i) & 1 ? 0xff : 0;
     return expanded;
   }
   template <Form F>
@@ -126,11 +126,11 @@ struct CompareStrings {
   };
 };
 
-constexpr auto kTable =
-    join_rows(sse_vex128<CompareStrings<true, false>::In>(ZYDIS_MNEMONIC_PCMPESTRI, ZYDIS_MNEMONIC_VPCMPESTRI),
-              sse_vex128<CompareStrings<true, true>::In>(ZYDIS_MNEMONIC_PCMPESTRM, ZYDIS_MNEMONIC_VPCMPESTRM),
-              sse_vex128<CompareStrings<false, false>::In>(ZYDIS_MNEMONIC_PCMPISTRI, ZYDIS_MNEMONIC_VPCMPISTRI),
-              sse_vex128<CompareStrings<false, true>::In>(ZYDIS_MNEMONIC_PCMPISTRM, ZYDIS_MNEMONIC_VPCMPISTRM));
+constexpr auto kTable = join_rows(
+    sse_vex128<CompareStrings<true, false>::In>(ZYDIS_MNEMONIC_PCMPESTRI, ZYDIS_MNEMONIC_VPCMPESTRI),
+    sse_vex128<CompareStrings<true, true>::In>(ZYDIS_MNEMONIC_PCMPESTRM, ZYDIS_MNEMONIC_VPCMPESTRM),
+    sse_vex128<CompareStrings<false, false>::In>(ZYDIS_MNEMONIC_PCMPISTRI, ZYDIS_MNEMONIC_VPCMPISTRI),
+    sse_vex128<CompareStrings<false, true>::In>(ZYDIS_MNEMONIC_PCMPISTRM, ZYDIS_MNEMONIC_VPCMPISTRM));
 
 }  // namespace
 

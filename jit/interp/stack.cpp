@@ -17,7 +17,7 @@ bool push_immediate(Vcpu& cpu, const Insn& insn) {
 }
 template <class T>
 bool push_memory(Vcpu& cpu, const Insn& insn) {
-  T value;
+  T value{};
   return load<T>(cpu, insn, value) && push<T>(cpu, value);
 }
 // The selector is zero-extended to the operand size.
@@ -28,7 +28,7 @@ bool push_segment(Vcpu& cpu, const Insn& insn) {
 
 template <class T>
 bool pop_register(Vcpu& cpu, const Insn& insn) {
-  T value;
+  T value{};
   if (!pop<T>(cpu, value)) return false;
   write_gpr<T>(cpu, insn.op[0].reg, value);
   return true;
@@ -37,7 +37,7 @@ bool pop_register(Vcpu& cpu, const Insn& insn) {
 template <class T>
 bool pop_memory(Vcpu& cpu, const Insn& insn) {
   const u64 old_rsp = cpu.state.gpr[core::kRsp];
-  T value;
+  T value{};
   if (!pop<T>(cpu, value)) return false;
   if (store<T>(cpu, insn, value)) return true;
   cpu.state.gpr[core::kRsp] = old_rsp;
@@ -46,7 +46,7 @@ bool pop_memory(Vcpu& cpu, const Insn& insn) {
 template <class T>
 bool pop_segment(Vcpu& cpu, const Insn& insn) {
   const u64 old_rsp = cpu.state.gpr[core::kRsp];
-  T value;
+  T value{};
   if (!pop<T>(cpu, value)) return false;
   const auto segment = static_cast<core::Segment>(insn.op[0].reg);
   // SS changes the width of the stack pointer: RSP moves by the old rules, which pop() applied.
@@ -126,7 +126,7 @@ bool popa(Vcpu& cpu, const Insn&) {
   const u64 old_rsp = s.gpr[core::kRsp];
   T values[8];
   for (int reg = 7; reg >= 0; --reg) {
-    T value;
+    T value{};
     if (!pop<T>(cpu, value)) {
       s.gpr[core::kRsp] = old_rsp;
       return false;
@@ -143,7 +143,7 @@ bool leave_frame(Vcpu& cpu, const Insn&) {
   auto& s = cpu.state;
   const u64 old_rsp = s.gpr[core::kRsp];
   set_stack_pointer(s, s.gpr[core::kRbp]);
-  T value;
+  T value{};
   if (!pop<T>(cpu, value)) {
     s.gpr[core::kRsp] = old_rsp;
     return false;
@@ -167,8 +167,8 @@ bool enter(Vcpu& cpu, const Insn& insn) {
   u64 link = s.gpr[core::kRbp];
   for (u32 i = 1; i < level; ++i) {
     link = (link - sizeof(T)) & mask;
-    u64 la;
-    T value;
+    u64 la{};
+    T value{};
     if (!stack_address(cpu, link, sizeof(T), mmu::Access::kRead, la)) return fail();
     if (!cpu.mmu.read<T>(la, value)) {
       memory_fault(cpu, core::kSs);
@@ -179,7 +179,7 @@ bool enter(Vcpu& cpu, const Insn& insn) {
   if (level > 0 && !push<T>(cpu, static_cast<T>(frame))) return fail();
   set_stack_pointer(s, (s.gpr[core::kRsp] - static_cast<u16>(insn.imm)) & mask);
   // A later push to the new stack must not be the one that faults (SDM Vol. 2A, ENTER).
-  u64 la;
+  u64 la{};
   if (!stack_address(cpu, s.gpr[core::kRsp] & mask, sizeof(T), mmu::Access::kWrite, la)) return fail();
   if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite)) {
     memory_fault(cpu, core::kSs);

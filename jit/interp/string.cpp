@@ -42,7 +42,7 @@ bool string_address(Vcpu& cpu, const Insn& insn, u8 segment, u64 offset, u32 siz
 
 template <class T>
 bool load_source(Vcpu& cpu, const Insn& insn, T& value) {
-  u64 la;
+  u64 la{};
   if (!string_address(cpu, insn, insn.segment, masked(cpu, insn, kSource), sizeof(T), mmu::Access::kRead, la))
     return false;
   return cpu.mmu.read<T>(la, value) || memory_fault(cpu, insn.segment);
@@ -57,8 +57,8 @@ template <class T>
 struct Movs {
   static constexpr bool kCompares = false;
   static bool one(Vcpu& cpu, const Insn& insn) {
-    T value;
-    u64 la;
+    T value{};
+    u64 la{};
     if (!load_source<T>(cpu, insn, value) || !destination<T>(cpu, insn, mmu::Access::kWrite, la) ||
         !cpu.mmu.write<T>(la, value))
       return false;
@@ -71,7 +71,7 @@ template <class T>
 struct Stos {
   static constexpr bool kCompares = false;
   static bool one(Vcpu& cpu, const Insn& insn) {
-    u64 la;
+    u64 la{};
     if (!destination<T>(cpu, insn, mmu::Access::kWrite, la) || !cpu.mmu.write<T>(la, read_gpr<T>(cpu, 0)))
       return false;
     advance(cpu, insn, kDestination, step_of<T>(cpu));
@@ -82,7 +82,7 @@ template <class T>
 struct Lods {
   static constexpr bool kCompares = false;
   static bool one(Vcpu& cpu, const Insn& insn) {
-    T value;
+    T value{};
     if (!load_source<T>(cpu, insn, value)) return false;
     write_gpr<T>(cpu, 0, value);
     advance(cpu, insn, kSource, step_of<T>(cpu));
@@ -93,8 +93,8 @@ template <class T>
 struct Cmps {
   static constexpr bool kCompares = true;
   static bool one(Vcpu& cpu, const Insn& insn) {
-    T a, b;
-    u64 la;
+    T a{}, b{};
+    u64 la{};
     if (!load_source<T>(cpu, insn, a) || !destination<T>(cpu, insn, mmu::Access::kRead, la) ||
         !cpu.mmu.read<T>(la, b))
       return false;
@@ -109,8 +109,8 @@ struct Scas {
   static constexpr bool kCompares = true;
   static bool one(Vcpu& cpu, const Insn& insn) {
     const T a = read_gpr<T>(cpu, 0);
-    T b;
-    u64 la;
+    T b{};
+    u64 la{};
     if (!destination<T>(cpu, insn, mmu::Access::kRead, la) || !cpu.mmu.read<T>(la, b)) return false;
     flags_sub<T>(cpu.state, a, b, static_cast<T>(a - b));
     advance(cpu, insn, kDestination, step_of<T>(cpu));
@@ -123,7 +123,7 @@ struct Ins {
   static constexpr bool kCompares = false;
   static bool one(Vcpu& cpu, const Insn& insn) {
     const u16 port = read_gpr<u16>(cpu, core::kRdx * 8);
-    u64 la;
+    u64 la{};
     if (!port_permitted(cpu, port, sizeof(T)) || !destination<T>(cpu, insn, mmu::Access::kWrite, la) ||
         !cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite))
       return false;
@@ -137,7 +137,7 @@ struct Outs {
   static constexpr bool kCompares = false;
   static bool one(Vcpu& cpu, const Insn& insn) {
     const u16 port = read_gpr<u16>(cpu, core::kRdx * 8);
-    T value;
+    T value{};
     if (!port_permitted(cpu, port, sizeof(T)) || !load_source<T>(cpu, insn, value)) return false;
     cpu.ports.write(port, sizeof(T), value);
     advance(cpu, insn, kSource, step_of<T>(cpu));
@@ -150,7 +150,7 @@ struct Outs {
 template <class T>
 u64 contiguous(Vcpu& cpu, const Insn& insn, u8 segment, u8 reg, u64 count, mmu::Access access, u8*& host) {
   const u64 offset = masked(cpu, insn, reg);
-  u64 la;
+  u64 la{};
   if (!string_address(cpu, insn, segment, offset, sizeof(T), access, la)) {
     cpu.state.fault.pending = false;  // the general path raises it again
     return 0;
@@ -158,7 +158,7 @@ u64 contiguous(Vcpu& cpu, const Insn& insn, u8 segment, u8 reg, u64 count, mmu::
   u64 elements = std::min(count, (core::kPageSize - la % core::kPageSize) / sizeof(T));
   if (elements == 0 || insn.address_mask - offset < elements * sizeof(T)) return 0;
   if (!(insn.flags & jit::kCode64)) {
-    u64 whole;
+    u64 whole{};
     if (!string_address(cpu, insn, segment, offset, static_cast<u32>(elements * sizeof(T)), access, whole)) {
       cpu.state.fault.pending = false;
       return 0;
@@ -171,7 +171,7 @@ u64 contiguous(Vcpu& cpu, const Insn& insn, u8 segment, u8 reg, u64 count, mmu::
 // Elements done at once by REP MOVS and REP STOS on plain memory, forwards; registers are advanced.
 template <class T>
 u64 chunk(Vcpu& cpu, const Insn& insn, u64 count, Movs<T>*) {
-  u8 *from, *to;
+  u8 *from = nullptr, *to = nullptr;
   u64 elements = contiguous<T>(cpu, insn, insn.segment, kSource, count, mmu::Access::kRead, from);
   if (elements == 0) return 0;
   elements = contiguous<T>(cpu, insn, core::kEs, kDestination, elements, mmu::Access::kWrite, to);
@@ -185,7 +185,7 @@ u64 chunk(Vcpu& cpu, const Insn& insn, u64 count, Movs<T>*) {
 }
 template <class T>
 u64 chunk(Vcpu& cpu, const Insn& insn, u64 count, Stos<T>*) {
-  u8* to;
+  u8* to = nullptr;
   const u64 elements = contiguous<T>(cpu, insn, core::kEs, kDestination, count, mmu::Access::kWrite, to);
   const T value = read_gpr<T>(cpu, 0);
   for (u64 i = 0; i < elements; ++i) std::memcpy(to + i * sizeof(T), &value, sizeof(T));

@@ -130,6 +130,19 @@ TEST_CASE("the highest vector is taken first, and its class masks lower ones unt
   CHECK(f.take() == -1);
 }
 
+TEST_CASE("EOI is told to the I/O APICs for level-triggered vectors only") {
+  Fixture f;
+  std::vector<u8> told;
+  f.bus.on_eoi([&](u8 vector) { told.push_back(vector); });
+  for (const bool level : {false, true, false}) {
+    f.send(0x61, level);
+    CHECK(f.get(kTmr + 0x30) == (level ? 2 : 0));
+    CHECK(f.take() == 0x61);
+    f.set(kEoi, 0);
+  }
+  CHECK(told == std::vector<u8>{0x61});
+}
+
 TEST_CASE("the task priority holds back its class and below, by register and by CR8") {
   Fixture f;
   f.set(kTpr, 0x4f);
@@ -162,6 +175,7 @@ TEST_CASE("illegal vectors and registers are errors, latched by a write of ESR")
   f.set(kIcr, 0x4'000f);  // send to self, vector 15
   CHECK(f.get(kEsr) == 0);
   CHECK(f.take() == 0xfe);
+  f.set(kEoi, 0);
   f.send(3);
   CHECK(f.take() == -1);  // not again before ESR is written
   f.set(kEsr, 0);

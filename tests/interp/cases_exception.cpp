@@ -5,7 +5,7 @@ namespace doppel::tests {
 constexpr int kDE = 0, kBP = 3, kOFTrap = 4, kBR = 5, kUD = 6, kSS = 12, kGP = 13, kPF = 14, kMF = 16, kAC = 17, kXM = 19;
 
 constexpr Case kUserFaultCases[] = {
-    {"int3; nop", {}, {}},
+    {"nop; int3", {}, {.fault = kBP}},
     {"ud2", {}, {.fault = kUD}},
     {"hlt", {}, {.fault = kGP}},
     {"cli", {}, {.fault = kGP}},
@@ -73,7 +73,19 @@ constexpr Case kAlignmentCases[] = {
     {"mov rax, [data+8]", {.flags = core::kAc, .mem = {0, 3}}, {.rax = 3}},
     {"mov al, [data+1]", {.rax = 0, .flags = core::kAc, .mem = {0x0500}}, {.rax = 5}},
 };
-// Kernel code of the host must not run with AC set, so these run as a user only in the guest; see kUserAlignment.
-INSTRUCTION_CASES("alignment checks are for users", kKernel64, kAlignmentCases);
+INSTRUCTION_CASES("alignment checks", kUser64, kAlignmentCases);
+
+constexpr Case kKernelAlignmentCases[] = {
+    {"mov eax, [data+1]", {.flags = core::kAc, .mem = {0x11'2233'4455}}, {.rax = 0x1122'3344}},
+};
+INSTRUCTION_CASES("alignment checks are for users", kKernel64, kKernelAlignmentCases);
+
+constexpr Case kFloatFaultCases[] = {
+    {"divsd xmm0, xmm1", {.xmm0 = doubles(1), .xmm1 = doubles(0), .mxcsr = 0x1d80}, {.mxcsr = 0x1d84, .fault = kXM}},
+    {"addsd xmm0, xmm1", {.xmm0 = doubles(1), .xmm1 = doubles(2), .mxcsr = 0}, {.xmm0 = doubles(3)}},
+    {"fld1; fdiv qword ptr [data]; fwait", {.fcw = 0x37b, .mem = {0}}, {.st = {1.0}, .fsw = 0x8084, .fault = kMF}},
+    {"ldmxcsr [data]", {.mem = {0x1'0000}}, {.fault = kGP}},
+};
+INSTRUCTION_CASES("floating-point exceptions", kUser64, kFloatFaultCases);
 
 }  // namespace doppel::tests

@@ -102,8 +102,10 @@ const Prepared& prepared() {
   return all;
 }
 
-bool is_trap(ZydisMnemonic mnemonic) {
-  return mnemonic == ZYDIS_MNEMONIC_INT || mnemonic == ZYDIS_MNEMONIC_INT3 || mnemonic == ZYDIS_MNEMONIC_INTO;
+// Whether the exception is the instruction's purpose: then RIP is behind it.
+bool is_trap(ZydisMnemonic mnemonic, const State& after) {
+  return mnemonic == ZYDIS_MNEMONIC_INT3 || mnemonic == ZYDIS_MNEMONIC_INTO ||
+         (mnemonic == ZYDIS_MNEMONIC_INT && after.error == 0);
 }
 
 // The outcome that a case asks for. What it leaves open is taken from `actual`.
@@ -115,7 +117,7 @@ Outcome expected(const Case& item, const Program& program, const CodeFacts& fact
   out.error = after.error;
   out.address = after.cr2;
   const u64 start = layout(program.mode).code;
-  const bool at_last = after.fault && !is_trap(facts.last_mnemonic);
+  const bool at_last = after.fault && !is_trap(facts.last_mnemonic, after);
   out.state.rip = start + (at_last ? facts.last : program.code.size());
 
   State x87 = after;

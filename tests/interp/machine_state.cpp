@@ -70,13 +70,17 @@ std::string differences(const Outcome& a, const Outcome& b, u64 undefined) {
   compare("fcw", a.state.fcw, b.state.fcw);
   compare("fsw", a.state.fsw, b.state.fsw);
   compare("ftw", a.state.ftw, b.state.ftw);
-  if (a.data != b.data)
-    for (u32 i = 0; i < kDataSize; i += 8) {
+  if (a.data != b.data) {
+    constexpr u32 kLines = 8;
+    u32 lines = 0;
+    for (u32 i = 0; i < kDataSize && lines < kLines; i += 8) {
       u64 left, right;
       std::memcpy(&left, &a.data[i], 8);
       std::memcpy(&right, &b.data[i], 8);
-      compare(fmt::format("[{:#x}]", i), left, right);
+      lines += left != right;
+      compare(fmt::format("[data+{:#x}]", i), left, right);
     }
+  }
   return out;
 }
 

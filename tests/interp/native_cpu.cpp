@@ -17,8 +17,9 @@
 namespace doppel::tests {
 namespace {
 
-// Code-segment selectors of Linux (arch/x86/include/asm/segment.h: __USER32_CS, __USER_CS).
+// Selectors of Linux (arch/x86/include/asm/segment.h: __USER32_CS, __USER_CS, __USER_DS).
 constexpr u64 kUser32Cs = 0x23, kUser64Cs = 0x33;
+constexpr u32 kUserDs = 0x2b;
 
 // Places in the XSAVE area that a signal frame holds (SDM Vol. 1, "XSAVE Area").
 constexpr u32 kFxsaveMxcsr = 24, kFxsaveSt = 32, kFxsaveXmm = 160, kXsaveHeader = 512, kXsaveYmm = 576;
@@ -31,7 +32,7 @@ constexpr u32 kMagic1 = 0x46505853;
 constexpr u64 kTrapInt3 = 3, kTrapPageFault = 14;
 
 constexpr u32 kStackBytes = 256 * 1024;
-constexpr long kBatchSeconds = 20;
+constexpr long kBatchSeconds = 20, kAgainMicroseconds = 500'000;
 
 // Shared with the parent: how far the child came, then the outcomes.
 struct Shared {
@@ -104,6 +105,8 @@ void save(const Program& program, const ucontext_t& context, int signal, Outcome
   MachineState& s = out.state;
   const greg_t* gregs = context.uc_mcontext.gregs;
   for (u32 i = 0; i < 16; ++i) s.gpr[i] = static_cast<u64>(gregs[kGregs[i]]);
+  if (program.mode == Mode::kUser32)
+    for (u32 i = 0; i < 8; ++i) s.gpr[i] &= 0xffff'ffff;  // upper halves are undefined outside 64-bit code
   s.rip = static_cast<u64>(gregs[REG_RIP]);
   s.rflags = static_cast<u64>(gregs[REG_EFL]);
   const auto* area = reinterpret_cast<const u8*>(context.uc_mcontext.fpregs);
@@ -139,7 +142,7 @@ void save(const Program& program, const ucontext_t& context, int signal, Outcome
   if (trap == kTrapPageFault) out.address = static_cast<u64>(gregs[REG_CR2]);
 }
 
-void handle(int signal, siginfo_t*, void* raw) {
+extern "C" [[gnu::used]] void doppel_native_handle(int signal, siginfo_t*, void* raw) {
   auto& context = *static_cast<ucontext_t*>(raw);
   if (running) {
     save(programs[current], context, signal, shared->outcomes[current]);
@@ -149,6 +152,16 @@ void handle(int signal, siginfo_t*, void* raw) {
   if (current == program_count) _exit(0);
   load(programs[current], context);
 }
+
+// Where signals arrive: the program's EFLAGS.AC must not check the handler's own accesses.
+__asm__(
+    ".local doppel_native_entry\n"
+    "doppel_native_entry:\n"
+    "  pushfq\n"
+    "  andl $0xfffbffff, (%rsp)\n"
+    "  popfq\n"
+    "  jmp doppel_native_handle\n");
+extern "C" void doppel_native_entry(int signal, siginfo_t*, void* context);
 
 bool map_fixed(u64 address, u32 size, int protection) {
   return mmap(reinterpret_cast<void*>(address), size, protection,
@@ -165,13 +178,15 @@ bool map_fixed(u64 address, u32 size, int protection) {
   sigaltstack(&alternate, nullptr);
 
   struct sigaction action {};
-  action.sa_sigaction = handle;
+  action.sa_sigaction = doppel_native_entry;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigfillset(&action.sa_mask);
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM, SIGUSR1})
     sigaction(signal, &action, nullptr);
-  // A program that loops is ended by this timer; it counts processor time and starts once for the whole batch.
-  const itimerval limit{.it_interval = {0, 500'000}, .it_value = {kBatchSeconds, 0}};
+  // Data segments as the guest has them; a 64-bit process starts with null selectors.
+  __asm__ volatile("mov %0, %%ds\n mov %0, %%es" : : "r"(kUserDs));
+  // A program that loops is ended by this timer, which also ends a batch that takes too long.
+  const itimerval limit{.it_interval = {0, kAgainMicroseconds}, .it_value = {kBatchSeconds, 0}};
   setitimer(ITIMER_REAL, &limit, nullptr);
   raise(SIGUSR1);
   _exit(3);
@@ -206,7 +221,7 @@ bool native_available(Mode mode) {
   if (!runs_natively(mode)) return false;
   // A kernel without 32-bit code segments faults on the way into the program.
   static const bool compatibility = [] {
-    Program nop{.mode = Mode::kUser32, .code = {0x90}};
+    Program nop{.mode = Mode::kUser32, .code = {0x90}, .initial = {}, .data = {}};
     try {
       return run_natively({&nop, 1})[0].fault == kNoFault;
     } catch (const std::runtime_error&) {
