@@ -147,7 +147,8 @@ const Features kLevel3 = kLevel2 | set_of({Feature::kAvx, Feature::kAvx2, Featur
 // What the rest of the program implements; nothing else is ever shown. A feature moves here with its
 // instructions.
 const Features kWorks = kLevel2 | set_of({Feature::kAes, Feature::kPclmulqdq, Feature::kSha, Feature::kBmi1,
-                                          Feature::kBmi2, Feature::kAdx, Feature::kAbm, Feature::kLa57});
+                                          Feature::kBmi2, Feature::kAdx, Feature::kAbm, Feature::kLa57,
+                                          Feature::kAvx, Feature::kAvx2, Feature::kFma, Feature::kF16c});
 
 struct ModelInfo {
   std::string_view name;

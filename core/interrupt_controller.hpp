@@ -26,6 +26,9 @@ class InterruptController {
   // IA32_APIC_BASE, IA32_TSC_DEADLINE and the x2APIC range 0x800-0x8ff. False: raise #GP(0).
   [[nodiscard]] virtual bool read_msr(u32 index, u64& value) = 0;
   [[nodiscard]] virtual bool write_msr(u32 index, u64 value) = 0;
+
+  // The guest moved its TSC: TSC-deadline timers count guest time plus this offset.
+  virtual void set_tsc_offset(u64 offset) = 0;
 };
 
 }  // namespace doppel::core

@@ -62,7 +62,7 @@ class LocalApic final : public core::Device, public core::InterruptController {
   [[nodiscard]] u32 id() const { return config_.id; }
   // The page a SIPI named: execution starts at vector << 12.
   [[nodiscard]] u8 startup_vector() const { return startup_vector_; }
-  void set_tsc_offset(u64 offset);  // TSC = now * tsc_hz + offset
+  void set_tsc_offset(u64 offset) override;  // TSC = now * tsc_hz + offset
 
   // --- For ApicBus.
   [[nodiscard]] bool matches(const ApicMessage& message) const;

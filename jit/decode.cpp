@@ -114,8 +114,11 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
 
   fill(decoded, operands, insn);
   const Row* row = find_row(decoded.mnemonic);
-  const auto feature = required_feature(decoded.meta.isa_set);
-  if (!feature || model_.has(*feature)) insn.run = row ? row->bind(insn) : nullptr;
+  const bool foreign = decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
+                       decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX ||
+                       decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP ||
+                       decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW;
+  if (!foreign && jit::available(decoded.meta.isa_set, model_)) insn.run = row ? row->bind(insn) : nullptr;
   if (insn.run == nullptr) {
     counters_[std::string("cpu.unimplemented.") + ZydisMnemonicGetString(decoded.mnemonic)]++;
     core::log(core::LogCategory::kCpu, "no such instruction on this CPU: {}",

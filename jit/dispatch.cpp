@@ -86,7 +86,7 @@ bool Dispatcher::stepping_needed() const {
 // Events".
 void Dispatcher::run_single() {
   CpuState& s = cpu_.state;
-  const bool trap = s.rflags & core::kTf;
+  bool trap = s.rflags & core::kTf;
   const bool resume = s.rflags & core::kRf;
   s.interrupt_shadow = false;
   s.debug_hits = 0;
@@ -104,6 +104,11 @@ void Dispatcher::run_single() {
   if (block && s.code_bits != 64 && s.rip + block->bytes - 1 > s.segment[core::kCs].limit)
     s.raise(core::Vector::kGP);
   if (!s.fault.pending) {
+    // A software interrupt takes TF with it: no trap after its delivery.
+    const u16 mnemonic = block->insns[0].mnemonic;
+    if (mnemonic == ZYDIS_MNEMONIC_INT || mnemonic == ZYDIS_MNEMONIC_INT3 ||
+        mnemonic == ZYDIS_MNEMONIC_INTO || mnemonic == ZYDIS_MNEMONIC_INT1)
+      trap = false;
     run_block(*block);
     // A REP instruction that was interrupted leaves RIP where it is and keeps RF.
     if (!s.fault.pending && resume && s.rip != s.gpr[core::kGprRip]) s.rflags &= ~core::kRf;
@@ -136,8 +141,7 @@ bool Dispatcher::service(Exit& exit) {
     s.pending.fetch_and(~core::kPendingInit);
     interp::initialize(cpu_);
   }
-  if (s.activity != Activity::kWaitForSipi && s.activity != Activity::kShutdown && take_interrupt())
-    s.activity = Activity::kRunning;
+  if (s.activity != Activity::kWaitForSipi && s.activity != Activity::kShutdown) take_interrupt();
   if (s.fault.pending) interp::deliver_fault(cpu_);
 
   switch (s.activity) {
@@ -152,29 +156,27 @@ bool Dispatcher::service(Exit& exit) {
   }
 }
 
-// Delivers the interrupt that is due, if any. True if one was (it wakes a halted processor).
-bool Dispatcher::take_interrupt() {
+// Delivers the interrupt that is due, if any; delivery wakes a halted processor.
+void Dispatcher::take_interrupt() {
   CpuState& s = cpu_.state;
-  if (s.interrupt_shadow) return false;
+  if (s.interrupt_shadow) return;
   const u32 pending = s.pending.load(std::memory_order_acquire);
   if ((pending & core::kPendingNmi) && !s.nmi_blocked) {
     s.pending.fetch_and(~core::kPendingNmi);
     s.nmi_blocked = true;
     if (!interp::deliver_event(cpu_, static_cast<u8>(core::Vector::kNMI), interp::EventKind::kNmi, 0))
       interp::deliver_fault(cpu_);
-    return true;
+    return;
   }
   if ((pending & core::kPendingIntr) && (s.rflags & core::kIf)) {
     s.pending.fetch_and(~core::kPendingIntr);
     const auto vector = cpu_.interrupts.acknowledge();
-    if (!vector) return false;
+    if (!vector) return;
     // Another one may wait behind it; it is looked at when IF is next set.
     if (cpu_.interrupts.interrupt_ready()) s.notify(core::kPendingIntr);
     core::log(core::LogCategory::kInterrupt, "external interrupt {:#x} at rip {:#x}", *vector, s.rip);
     if (!interp::deliver_event(cpu_, *vector, interp::EventKind::kExternal, 0)) interp::deliver_fault(cpu_);
-    return true;
   }
-  return false;
 }
 
 }  // namespace doppel::jit

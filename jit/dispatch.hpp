@@ -41,7 +41,7 @@ class Dispatcher {
   [[nodiscard]] u64 context() const;
   // Deals with CpuState::attention. True: the caller leaves run() with `exit`.
   [[nodiscard]] bool service(Exit& exit);
-  [[nodiscard]] bool take_interrupt();
+  void take_interrupt();
   [[nodiscard]] bool stepping_needed() const;
   void run_single();
   void run_block(const Block& block);

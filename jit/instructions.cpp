@@ -1,6 +1,8 @@
 #include "jit/instructions.hpp"
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "core/log.hpp"
 #include "jit/interp/families.hpp"
@@ -42,99 +44,84 @@ const Row* find_row(ZydisMnemonic mnemonic) {
   return table[mnemonic];
 }
 
-std::optional<core::Feature> required_feature(ZydisISASet isa_set) {
-  using core::Feature;
-  switch (isa_set) {
-    case ZYDIS_ISA_SET_X87:
-      return Feature::kFpu;
-    case ZYDIS_ISA_SET_CMOV:
-    case ZYDIS_ISA_SET_FCMOV:
-      return Feature::kCmov;
-    case ZYDIS_ISA_SET_PENTIUMMMX:
-      return Feature::kMmx;
-    case ZYDIS_ISA_SET_FXSAVE:
-    case ZYDIS_ISA_SET_FXSAVE64:
-      return Feature::kFxsr;
-    case ZYDIS_ISA_SET_SSE:
-    case ZYDIS_ISA_SET_SSEMXCSR:
-      return Feature::kSse;
-    case ZYDIS_ISA_SET_SSE2:
-    case ZYDIS_ISA_SET_SSE2MMX:
-      return Feature::kSse2;
-    case ZYDIS_ISA_SET_SSE3:
-    case ZYDIS_ISA_SET_SSE3X87:
-      return Feature::kSse3;
-    case ZYDIS_ISA_SET_SSSE3:
-    case ZYDIS_ISA_SET_SSSE3MMX:
-      return Feature::kSsse3;
-    case ZYDIS_ISA_SET_SSE4:
-      return Feature::kSse41;
-    case ZYDIS_ISA_SET_SSE42:
-      return Feature::kSse42;
-    case ZYDIS_ISA_SET_SSE4A:
-      return Feature::kSse4a;
-    case ZYDIS_ISA_SET_POPCNT:
-      return Feature::kPopcnt;
-    case ZYDIS_ISA_SET_LZCNT:
-      return Feature::kAbm;
-    case ZYDIS_ISA_SET_BMI1:
-      return Feature::kBmi1;
-    case ZYDIS_ISA_SET_BMI2:
-      return Feature::kBmi2;
-    case ZYDIS_ISA_SET_ADOX_ADCX:
-      return Feature::kAdx;
-    case ZYDIS_ISA_SET_MOVBE:
-      return Feature::kMovbe;
-    case ZYDIS_ISA_SET_AES:
-      return Feature::kAes;
-    case ZYDIS_ISA_SET_PCLMULQDQ:
-      return Feature::kPclmulqdq;
-    case ZYDIS_ISA_SET_SHA:
-      return Feature::kSha;
-    case ZYDIS_ISA_SET_AVX:
-      return Feature::kAvx;
-    case ZYDIS_ISA_SET_AVX2:
-    case ZYDIS_ISA_SET_AVX2GATHER:
-      return Feature::kAvx2;
-    case ZYDIS_ISA_SET_FMA:
-      return Feature::kFma;
-    case ZYDIS_ISA_SET_F16C:
-      return Feature::kF16c;
-    case ZYDIS_ISA_SET_CMPXCHG16B:
-      return Feature::kCx16;
-    case ZYDIS_ISA_SET_RDRAND:
-      return Feature::kRdrand;
-    case ZYDIS_ISA_SET_RDSEED:
-      return Feature::kRdseed;
-    case ZYDIS_ISA_SET_RDTSCP:
-      return Feature::kRdtscp;
-    case ZYDIS_ISA_SET_RDPID:
-      return Feature::kRdpid;
-    case ZYDIS_ISA_SET_RDWRFSGS:
-      return Feature::kFsgsbase;
-    case ZYDIS_ISA_SET_SMAP:
-      return Feature::kSmap;
-    case ZYDIS_ISA_SET_INVPCID:
-      return Feature::kInvpcid;
-    case ZYDIS_ISA_SET_MONITOR:
-      return Feature::kMonitor;
-    case ZYDIS_ISA_SET_CLFLUSHOPT:
-      return Feature::kClflushopt;
-    case ZYDIS_ISA_SET_CLWB:
-      return Feature::kClwb;
-    case ZYDIS_ISA_SET_CLFSH:
-      return Feature::kClflush;
-    case ZYDIS_ISA_SET_CLZERO:
-      return Feature::kClzero;
-    case ZYDIS_ISA_SET_XSAVE:
-      return Feature::kXsave;
-    case ZYDIS_ISA_SET_XSAVEOPT:
-      return Feature::kXsaveopt;
-    case ZYDIS_ISA_SET_XSAVEC:
-      return Feature::kXsavec;
-    default:
-      return std::nullopt;
+namespace {
+
+// The features that instruction sets need; all of a set's.
+struct SetFeature {
+  ZydisISASet isa_set;
+  core::Feature feature;
+};
+using core::Feature;
+constexpr SetFeature kSetFeatures[] = {
+    {ZYDIS_ISA_SET_X87, Feature::kFpu},
+    {ZYDIS_ISA_SET_CMOV, Feature::kCmov},
+    {ZYDIS_ISA_SET_FCMOV, Feature::kCmov},
+    {ZYDIS_ISA_SET_PENTIUMMMX, Feature::kMmx},
+    {ZYDIS_ISA_SET_FXSAVE, Feature::kFxsr},
+    {ZYDIS_ISA_SET_FXSAVE64, Feature::kFxsr},
+    {ZYDIS_ISA_SET_SSE, Feature::kSse},
+    {ZYDIS_ISA_SET_SSEMXCSR, Feature::kSse},
+    {ZYDIS_ISA_SET_SSE2, Feature::kSse2},
+    {ZYDIS_ISA_SET_SSE2MMX, Feature::kSse2},
+    {ZYDIS_ISA_SET_SSE3, Feature::kSse3},
+    {ZYDIS_ISA_SET_SSE3X87, Feature::kSse3},
+    {ZYDIS_ISA_SET_SSSE3, Feature::kSsse3},
+    {ZYDIS_ISA_SET_SSSE3MMX, Feature::kSsse3},
+    {ZYDIS_ISA_SET_SSE4, Feature::kSse41},
+    {ZYDIS_ISA_SET_SSE42, Feature::kSse42},
+    {ZYDIS_ISA_SET_SSE4A, Feature::kSse4a},
+    {ZYDIS_ISA_SET_POPCNT, Feature::kPopcnt},
+    {ZYDIS_ISA_SET_LZCNT, Feature::kAbm},
+    {ZYDIS_ISA_SET_BMI1, Feature::kBmi1},
+    {ZYDIS_ISA_SET_BMI2, Feature::kBmi2},
+    {ZYDIS_ISA_SET_ADOX_ADCX, Feature::kAdx},
+    {ZYDIS_ISA_SET_MOVBE, Feature::kMovbe},
+    {ZYDIS_ISA_SET_AES, Feature::kAes},
+    {ZYDIS_ISA_SET_PCLMULQDQ, Feature::kPclmulqdq},
+    {ZYDIS_ISA_SET_SHA, Feature::kSha},
+    {ZYDIS_ISA_SET_AVX, Feature::kAvx},
+    {ZYDIS_ISA_SET_AVX2, Feature::kAvx2},
+    {ZYDIS_ISA_SET_AVX2GATHER, Feature::kAvx2},
+    {ZYDIS_ISA_SET_FMA, Feature::kFma},
+    {ZYDIS_ISA_SET_F16C, Feature::kF16c},
+    {ZYDIS_ISA_SET_CMPXCHG16B, Feature::kCx16},
+    {ZYDIS_ISA_SET_RDRAND, Feature::kRdrand},
+    {ZYDIS_ISA_SET_RDSEED, Feature::kRdseed},
+    {ZYDIS_ISA_SET_RDTSCP, Feature::kRdtscp},
+    {ZYDIS_ISA_SET_RDPID, Feature::kRdpid},
+    {ZYDIS_ISA_SET_RDWRFSGS, Feature::kFsgsbase},
+    {ZYDIS_ISA_SET_SMAP, Feature::kSmap},
+    {ZYDIS_ISA_SET_INVPCID, Feature::kInvpcid},
+    {ZYDIS_ISA_SET_MONITOR, Feature::kMonitor},
+    {ZYDIS_ISA_SET_CLFLUSHOPT, Feature::kClflushopt},
+    {ZYDIS_ISA_SET_CLWB, Feature::kClwb},
+    {ZYDIS_ISA_SET_CLFSH, Feature::kClflush},
+    {ZYDIS_ISA_SET_CLZERO, Feature::kClzero},
+    {ZYDIS_ISA_SET_XSAVE, Feature::kXsave},
+    {ZYDIS_ISA_SET_XSAVEOPT, Feature::kXsaveopt},
+    {ZYDIS_ISA_SET_XSAVEC, Feature::kXsavec},
+    {ZYDIS_ISA_SET_AVXAES, Feature::kAvx},
+    {ZYDIS_ISA_SET_AVXAES, Feature::kAes},
+    {ZYDIS_ISA_SET_SSE_PREFETCH, Feature::kSse},
+    {ZYDIS_ISA_SET_LONGMODE, Feature::kLm},
+};
+// Sets that every model has.
+constexpr ZydisISASet kBaseSets[] = {
+    ZYDIS_ISA_SET_I86,          ZYDIS_ISA_SET_I186,  ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
+    ZYDIS_ISA_SET_I386,         ZYDIS_ISA_SET_I486,  ZYDIS_ISA_SET_I486REAL, ZYDIS_ISA_SET_PENTIUMREAL,
+    ZYDIS_ISA_SET_PPRO,         ZYDIS_ISA_SET_RDPMC, ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PAUSE,
+    ZYDIS_ISA_SET_PREFETCH_NOP, ZYDIS_ISA_SET_LAHF};
+
+}  // namespace
+
+bool available(ZydisISASet isa_set, const core::CpuModel& model) {
+  bool known = std::find(std::begin(kBaseSets), std::end(kBaseSets), isa_set) != std::end(kBaseSets);
+  for (const SetFeature& needed : kSetFeatures) {
+    if (needed.isa_set != isa_set) continue;
+    if (!model.has(needed.feature)) return false;
+    known = true;
   }
+  return known;
 }
 
 }  // namespace doppel::jit

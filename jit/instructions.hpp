@@ -2,8 +2,6 @@
 // feature that each instruction set needs. The decoder asks it; tests list it.
 #pragma once
 
-#include <optional>
-
 #include "core/cpuid.hpp"
 #include "jit/insn.hpp"
 
@@ -12,7 +10,7 @@ namespace doppel::jit {
 // The row of a mnemonic, or nullptr when the instruction is not implemented.
 [[nodiscard]] const Row* find_row(ZydisMnemonic mnemonic);
 
-// The feature without which instructions of this set raise #UD; empty: part of every model.
-[[nodiscard]] std::optional<core::Feature> required_feature(ZydisISASet isa_set);
+// Whether a CPU of this model has the instructions of the set. Sets nobody listed do not exist.
+[[nodiscard]] bool available(ZydisISASet isa_set, const core::CpuModel& model);
 
 }  // namespace doppel::jit

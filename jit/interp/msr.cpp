@@ -71,11 +71,13 @@ u64 read_tsc(const Vcpu& cpu, u32) {
 bool write_tsc(Vcpu& cpu, u32, u64 value) {
   const u64 delta = value - cpu.tsc();
   cpu.state.tsc_offset += delta;
+  cpu.interrupts.set_tsc_offset(cpu.state.tsc_offset);
   cpu.state.tsc_adjust += delta;
   return true;
 }
 bool write_tsc_adjust(Vcpu& cpu, u32, u64 value) {
   cpu.state.tsc_offset += value - cpu.state.tsc_adjust;
+  cpu.interrupts.set_tsc_offset(cpu.state.tsc_offset);
   cpu.state.tsc_adjust = value;
   return true;
 }

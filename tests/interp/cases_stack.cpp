@@ -91,7 +91,6 @@ constexpr Case kControlFlowCases[] = {
     {"cmc", {.flags = kCf}, {.flags = 0}},
     {"stc; std", {}, {.flags = kCf | kDf}},
     {"clc; cld", {.flags = kCf | kDf}, {.flags = 0}},
-    {"rdtsc; rdtsc; shl rdx, 32; or rdx, rax; setnz al; movzx eax, al; xor edx, edx", {}, {.rax = 1, .rdx = 0, .flags = kZf | kPf}},
 };
 INSTRUCTION_CASES("control flow and moves", kUser64, kControlFlowCases);
 

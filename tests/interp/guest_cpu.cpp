@@ -39,6 +39,7 @@ class NoInterrupts final : public core::InterruptController {
   void set_cr8(u8) override {}
   bool read_msr(u32, u64&) override { return false; }
   bool write_msr(u32, u64) override { return false; }
+  void set_tsc_offset(u64) override {}
 };
 
 constexpr u16 kCodeAttributes = core::kSegCode | core::kSegReadable | core::kSegAccessed | core::kSegS | core::kSegPresent,
@@ -143,8 +144,9 @@ void GuestCpu::Machine::set_up_tables() {
     constexpr u64 kIst1 = u64{1} << 32;
     put(kIdt64 + i * 16, gate | u64{kCode64} << 16 | kIst1);
   }
-  constexpr u64 kTssIst1 = 0x24;
+  constexpr u64 kTssIst1 = 0x24, kTssIoMap = 0x66;
   put(kTss + kTssIst1, kSystemStack);
+  put(kTss + kTssIoMap, u16{0xffff});  // no permission bitmap
 
   CpuState& s = cpu.state;
   s.gdtr = {kGdt, 0xff};

@@ -34,10 +34,10 @@ const ZydisDecoder& decoder(u32 code_bits) {
   return decoders[code_bits / 32];
 }
 
-void UndefinedFlags::run(const ZydisDecodedInstruction& instruction) {
+void UndefinedFlags::run(const ZydisDecodedInstruction& instruction, bool maybe) {
   const ZydisAccessedFlags* flags = instruction.cpu_flags;
   if (flags == nullptr) return;
-  if (!may_keep_flags(instruction)) mask_ &= ~u64{flags->modified | flags->set_0 | flags->set_1};
+  if (!maybe && !may_keep_flags(instruction)) mask_ &= ~u64{flags->modified | flags->set_0 | flags->set_1};
   mask_ |= flags->undefined;
 }
 

@@ -15,7 +15,8 @@ namespace doppel::tests {
 // Flags, as RFLAGS bits, that have no defined value after instructions which ran one after another.
 class UndefinedFlags {
  public:
-  void run(const ZydisDecodedInstruction& instruction);
+  // `maybe`: a branch may have passed over the instruction.
+  void run(const ZydisDecodedInstruction& instruction, bool maybe = false);
   // Whether what the instruction does depends on one of them.
   [[nodiscard]] bool read_by(const ZydisDecodedInstruction& instruction) const;
   [[nodiscard]] u64 mask() const { return mask_; }

@@ -90,6 +90,7 @@ TEST_CASE("long mode: alignment, IST, null SS, error code") {
   CpuState& s = m.cpu.state;
   s.rflags = kFlags;
   s.gpr[core::kRsp] = kUserStack + 3;
+  m.put<u64>(kTss + 4, kRing0Stack + 8);
   m.put_idt(14, gate(kCode64, kHandler, SystemType::kInterruptGate32));
   REQUIRE(deliver(m, 14, EventKind::kFault, 4));
   CHECK(s.cpl == 0);
@@ -105,6 +106,24 @@ TEST_CASE("long mode: alignment, IST, null SS, error code") {
   CHECK(ist.cpu.state.gpr[core::kRsp] == kIstStack - 40);
   CHECK(ist.cpu.state.segment[core::kSs].selector == kData0);
   CHECK((ist.cpu.state.rflags & core::kIf) != 0);
+}
+
+TEST_CASE("inner stacks are written as supervisor though the CPL is still 3") {
+  constexpr u64 kSupervisorPage = 0x83;  // P, RW, PS
+  Machine protected_mode(Mode::kProtected, 3), long_mode(Mode::kLong, 3);
+  protected_mode.put<u32>(kPageTables, kSupervisorPage);
+  protected_mode.cpu.state.cr3 = kPageTables;
+  protected_mode.cpu.state.cr4 = core::kCr4Pse;
+  protected_mode.cpu.state.cr0 |= core::kCr0Pg;
+  long_mode.put<u64>(kPageTables + 0x2000, kSupervisorPage);
+  for (Machine* m : {&protected_mode, &long_mode}) {
+    m->cpu.mmu.flush_all();
+    m->cpu.mmu.mode_changed();
+    const u16 code = m == &long_mode ? kCode64 : kCode0;
+    m->put_idt(kVector, gate(code, kHandler, SystemType::kInterruptGate32));
+    CHECK(deliver(*m, kVector, EventKind::kExternal));
+    CHECK(m->cpu.state.rip == kHandler);
+  }
 }
 
 TEST_CASE("what stops delivery, and that nothing shows") {

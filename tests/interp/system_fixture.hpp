@@ -56,6 +56,7 @@ class QuietController final : public core::InterruptController {
     return true;
   }
   bool write_msr(u32, u64) override { return true; }
+  void set_tsc_offset(u64) override {}
   u8 priority = 0;
 };
 
