@@ -130,6 +130,19 @@ enum Pending : u32 {
 // What the CPU does when it does not run instructions.
 enum class Activity : u8 { kRunning, kHalted, kWaitForSipi, kShutdown };
 
+// What translated code keeps beside the architectural state.
+struct TranslatorState {
+  u64 flags = 0;      // arithmetic flags as SETO AL; LAHF leave them in AX
+  u64 code_page = 0;  // linear page of the running code: RIP is this plus an offset known at translation
+  u64 context = 0;    // what a jump-cache entry must match besides RIP
+  void* jump_cache = nullptr;
+  u64 effective_address = 0;  // spilled by addresses that take more than one instruction
+  u64 host_rsp = 0;
+  u64 link_site = 0;  // the chainable jump through which translated code was left, or 0
+  u32 host_mxcsr = 0x1f80;
+  u32 access = 0;  // of the soft-TLB miss in progress: size, bit 8 set for a write
+};
+
 struct CpuState {
   // --- Cache lines 0-2: what nearly every instruction touches.
   std::array<u64, kGprSlots> gpr{};
@@ -139,6 +152,7 @@ struct CpuState {
   std::atomic<u32> attention{0};  // nonzero: leave translated code at the next block boundary
   std::atomic<u32> pending{0};    // Pending bits
   mmu::TlbEntry* tlb = nullptr;   // the active soft-TLB array (depends on CPL, AC and SMAP)
+  TranslatorState translator;
   u8 cpl = 0;
   u8 code_bits = 16;              // 16, 32 or 64: default operand/address size of CS
   bool interrupt_shadow = false;  // STI, MOV SS, POP SS: no interrupt before the next instruction ends

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cctype>
 #include <cstring>
 #include <initializer_list>
-#include <numeric>
+
+#include "core/spelling.hpp"
 
 namespace doppel::core {
 namespace {
@@ -313,42 +313,6 @@ CpuidResult leaf_values(const CpuModel& model, u32 leaf, u32 subleaf, const CpuS
 // ---------------------------------------------------------------------------------------------------------------
 // Names as users type them.
 
-// "SSE4.2", "sse4-2" and "sse4_2" are one word.
-std::string fold(std::string_view text) {
-  std::string out;
-  for (const char c : text)
-    if (c != '_' && c != '-' && c != '.' && c != ' ')
-      out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
-// Levenshtein distance.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replace = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replace, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
-template <class Names>
-std::string_view nearest(std::string_view word, const Names& names) {
-  std::string_view best;
-  std::size_t best_distance = ~std::size_t{0};
-  for (const std::string_view name : names) {
-    const std::size_t distance = edit_distance(fold(word), fold(name));
-    if (distance < best_distance) best = name, best_distance = distance;
-  }
-  return best;
-}
-
 // Names that other programs know; what to type here instead.
 struct ForeignModel {
   std::string_view prefix, advice;
@@ -383,20 +347,21 @@ constexpr ForeignModel kForeignModels[] = {
 };
 
 const FeatureInfo* find_feature(std::string_view word) {
-  const std::string key = fold(word);
-  const auto it = std::ranges::find_if(
-      kFeatures, [&](const FeatureInfo& f) { return fold(f.name) == key || fold(f.alias) == key; });
+  const std::string key = fold_spelling(word);
+  const auto it = std::ranges::find_if(kFeatures, [&](const FeatureInfo& f) {
+    return fold_spelling(f.name) == key || fold_spelling(f.alias) == key;
+  });
   return key.empty() || it == std::end(kFeatures) ? nullptr : it;
 }
 
 std::string unknown_model(std::string_view word) {
-  const std::string key = fold(word);
+  const std::string key = fold_spelling(word);
   for (const auto& [prefix, advice] : kForeignModels)
     if (key.starts_with(prefix)) return fmt::format("CPU model \"{}\" is not known: {}", word, advice);
   std::string all;
   for (const std::string& name : cpu_model_names()) all += (all.empty() ? "" : ", ") + name;
   return fmt::format("CPU model \"{}\" is not known; did you mean \"{}\"? Models are {}.", word,
-                     nearest(word, cpu_model_names()), all);
+                     nearest_spelling(word, cpu_model_names()), all);
 }
 
 // Applies "+name" or "-name"; the result is an error sentence, or empty.
@@ -407,9 +372,10 @@ std::string apply_change(CpuModel& model, std::string_view change) {
   const std::string_view word = change.substr(1);
   const FeatureInfo* info = find_feature(word);
   if (!info) {
-    std::vector<std::string_view> names;
-    for (const FeatureInfo& f : kFeatures) names.push_back(f.name);
-    return fmt::format("CPU feature \"{}\" is not known; did you mean \"{}\"?", word, nearest(word, names));
+    std::vector<std::string> names;
+    for (const FeatureInfo& f : kFeatures) names.emplace_back(f.name);
+    return fmt::format("CPU feature \"{}\" is not known; did you mean \"{}\"?", word,
+                       nearest_spelling(word, names));
   }
   if (on && !kWorks.test(static_cast<std::size_t>(info->feature)))
     return fmt::format("CPU feature \"{}\" does not work here; leave \"{}\" away", info->name, change);
@@ -461,8 +427,8 @@ std::variant<CpuModel, std::string> parse_cpu_model(std::string_view text) {
   };
 
   const std::string_view name = take();
-  const auto info =
-      std::ranges::find_if(kModels, [&](const ModelInfo& m) { return fold(m.name) == fold(name); });
+  const auto info = std::ranges::find_if(
+      kModels, [&](const ModelInfo& m) { return fold_spelling(m.name) == fold_spelling(name); });
   if (info == std::end(kModels)) return unknown_model(name);
 
   CpuModel model;

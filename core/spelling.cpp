@@ -1,6 +1,7 @@
 #include "core/spelling.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 
 namespace doppel::core {
@@ -23,10 +24,20 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+std::string fold_spelling(std::string_view word) {
+  std::string out;
+  for (const char c : word)
+    if (c != '_' && c != '-' && c != '.' && c != ' ')
+      out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
 std::string nearest_spelling(std::string_view word, const std::vector<std::string>& candidates) {
-  const auto best = std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(word, a) < edit_distance(word, b);
-  });
+  const std::string folded = fold_spelling(word);
+  const auto distance = [&](const std::string& candidate) {
+    return edit_distance(folded, fold_spelling(candidate));
+  };
+  const auto best = std::ranges::min_element(candidates, {}, distance);
   return best == candidates.end() ? "" : *best;
 }
 

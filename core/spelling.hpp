@@ -7,7 +7,11 @@
 
 namespace doppel::core {
 
-// The candidate with the smallest edit distance to `word`; the first of equals. "" if there are none.
+// A word without case and punctuation: "SSE4.2", "sse4-2" and "sse4_2" are one word.
+[[nodiscard]] std::string fold_spelling(std::string_view word);
+
+// The candidate with the smallest edit distance to `word`, both folded; the first of equals. "" if there are
+// none.
 [[nodiscard]] std::string nearest_spelling(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace doppel::core

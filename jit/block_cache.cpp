@@ -178,6 +178,7 @@ void BlockCache::enter(Block& block) {
 void BlockCache::forget(Block& block) {
   ++invalidated_;
   block.valid = false;
+  if (backend_) backend_->forget(block);
   for (u32 i = 0; i < block.count; ++i) block.insns[i].run = stale;
   Block** link = &buckets_[bucket_of(block.physical, block.code_bits)];
   while (*link != &block) link = &(*link)->next_in_bucket;
@@ -204,14 +205,18 @@ void BlockCache::invalidate(u64 pa, u64 size) {
     for (Block* block : blocks) {
       const u64 in_first = std::min<u64>(block->bytes, kPageSize - (block->physical & ~kPageMask));
       const bool first = block->physical < pa + size && pa < block->physical + in_first;
+      const u64 page_of_block = block->physical & kPageMask;
+      const bool dependent =
+          page_of_block + block->depends_begin < pa + size && pa < page_of_block + block->depends_end;
       const bool second = block->second_page != kNoPage && block->second_page < pa + size &&
                           pa < block->second_page + (block->bytes - in_first);
-      if (first || second) forget(*block);
+      if (first || second || dependent) forget(*block);
     }
   }
 }
 
 void BlockCache::clear() {
+  if (backend_) backend_->clear();
   for (const auto& [page, blocks] : blocks_of_page_) cpu_.mmu.memory().ram().set_code_page(page, false);
   blocks_of_page_.clear();
   std::fill(buckets_.begin(), buckets_.end(), nullptr);

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "jit/backend.hpp"
 #include "jit/block.hpp"
 #include "jit/decode.hpp"
 #include "jit/vcpu.hpp"
@@ -28,6 +29,20 @@ class BlockCache {
   // Drops the blocks that overlap [pa, pa + size). A running block stops before its next instruction.
   void invalidate(u64 pa, u64 size);
   void clear();
+  // Translations of blocks are the backend's: it is told when they go. May be null.
+  void set_backend(Backend* backend) { backend_ = backend; }
+  // Decodes up to `count` instructions at a page offset of the block's page and passes them to `visit` until
+  // that returns false; stops at the page's end. Nothing is cached.
+  template <class Visit>
+  void peek(const Block& block, u16 page_offset, u32 count, Visit visit) const {
+    const u8* page = cpu_.mmu.memory().ram().host(block.physical & core::kPageMask);
+    for (u32 i = 0; page && i < count && page_offset < core::kPageSize; ++i) {
+      Insn insn;
+      const std::span<const u8> bytes(page + page_offset, core::kPageSize - page_offset);
+      if (decoder().decode(bytes, 0, insn) == Decoder::Result::kTruncated || !visit(insn)) return;
+      page_offset = static_cast<u16>(page_offset + insn.length);
+    }
+  }
 
   // Changes when Block pointers handed out earlier may be dangling.
   [[nodiscard]] u64 generation() const { return generation_; }
@@ -48,6 +63,7 @@ class BlockCache {
   static constexpr u32 kMaxChunks = 128;  // 32 MiB of instructions
 
   Vcpu& cpu_;
+  Backend* backend_ = nullptr;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
   std::unordered_map<u64, boost::container::small_vector<Block*, 4>> blocks_of_page_;

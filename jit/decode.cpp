@@ -104,6 +104,7 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
   insn = Insn{};
   insn.offset = offset;
   insn.length = 1;
+  insn.flow = Flow::kEnds;
   if (code_bits_ == 64) insn.flags |= kCode64;
   if (!ZYAN_SUCCESS(status)) {
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < 15) return Result::kTruncated;
@@ -130,7 +131,8 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
   const OperandKind first = insn.op[0].kind;
   const bool system =
       first == OperandKind::kSegment || first == OperandKind::kControl || first == OperandKind::kDebug;
-  return row->flow != Flow::kNext || system ? Result::kLast : Result::kNext;
+  insn.flow = row->flow == Flow::kNext && system ? Flow::kEnds : row->flow;
+  return insn.flow == Flow::kNext ? Result::kNext : Result::kLast;
 }
 
 void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands,

@@ -55,9 +55,11 @@ Dispatcher::Exit Dispatcher::run(u64 max_instructions) {
         continue;
       }
     }
-    if (const Block* block = block_at(linear_rip())) [[likely]] {
+    if (Block* block = block_at(linear_rip())) [[likely]] {
       if (s.code_bits != 64 && s.rip + block->bytes - 1 > s.segment[core::kCs].limit) [[unlikely]]
         run_single();
+      else if (backend_ && backend_->ready(*block))
+        backend_->run(*block);
       else
         run_block(*block);
     }

@@ -26,6 +26,12 @@ class Dispatcher {
   // Runs one instruction, or delivers one event that is due before it.
   [[nodiscard]] Exit step();
 
+  // Hot blocks run in `backend` from now on; nullptr: all in the interpreter.
+  void set_backend(Backend* backend) {
+    backend_ = backend;
+    blocks_.set_backend(backend);
+  }
+
   [[nodiscard]] BlockCache& blocks() { return blocks_; }
   [[nodiscard]] u64 instructions() const { return instructions_; }
 
@@ -49,6 +55,7 @@ class Dispatcher {
 
   Vcpu& cpu_;
   BlockCache blocks_;
+  Backend* backend_ = nullptr;
   std::array<JumpCacheEntry, kJumpCacheEntries> jump_cache_{};
   u64 instructions_ = 0;
 };

@@ -47,6 +47,14 @@ enum InsnFlags : u16 {
   kFar = 1u << 6,          // far form of JMP, CALL, RET
 };
 
+// Where control goes after an instruction.
+enum class Flow : u8 {
+  kNext,    // to the next instruction in the block
+  kEnds,    // to the next instruction, but through the dispatcher: modes, flags or translations may have
+            // changed
+  kBranch,  // the semantics set CpuState::rip
+};
+
 // The six arithmetic flags as a compact set.
 enum ArithmeticFlag : u8 {
   kFlagC = 1,
@@ -75,18 +83,11 @@ struct Insn {
   u16 offset = 0;    // of the first byte from the block's first byte
   u16 flags = 0;     // InsnFlags
   u8 length = 0;
-  u8 op_size = 0;        // effective operand size in bytes: 1 for byte forms, 2, 4, 8
-  u8 address_size = 0;   // 2, 4, 8
+  u8 op_size = 0;       // effective operand size in bytes: 1 for byte forms, 2, 4, 8
+  u8 address_size = 0;  // 2, 4, 8
+  Flow flow = Flow::kNext;
   u8 flags_read = 0;     // ArithmeticFlag bits the instruction tests (from Zydis)
   u8 flags_written = 0;  // those it modifies, sets, clears or leaves undefined
-};
-
-// Where control goes after an instruction.
-enum class Flow : u8 {
-  kNext,    // to the next instruction in the block
-  kEnds,    // to the next instruction, but through the dispatcher: modes, flags or translations may have
-            // changed
-  kBranch,  // the semantics set CpuState::rip
 };
 
 // The meaning of one mnemonic: `bind` picks the handler that fits the operands, or nullptr if there is none

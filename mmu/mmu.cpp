@@ -114,7 +114,10 @@ const PageInfo* Mmu::lookup(u64 la, Access access, Privilege privilege) {
 }
 
 // Page faults come before alignment checks (SDM Vol. 3A, "Priority Among Concurrent Events").
+// A last byte that is not canonical comes before both.
 bool Mmu::resolve(u64 la, u32 size, Access access, const Origin& origin, Pieces& out) {
+  u64 last = la + size - 1;
+  if (!linear(last, origin)) return false;
   for (u32 done = 0; done < size;) {
     u64 at = la + done;
     if (!linear(at, origin)) return false;

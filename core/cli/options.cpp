@@ -98,7 +98,8 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   app.add_flag("--version", version_flag, "Print the version and exit");
 
   RunOptions options;
-  std::string memory = "512M", cpu = "x86-64-v2", engine = "interp", debug, debugcon;
+  std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off;
+  std::string engine = machine::have_translator() ? "jit" : "interp";
   double timeout = 0;
   auto* run = app.add_subcommand("run", "Run a virtual machine");
   auto* selftest = app.add_subcommand("selftest", "Run a tiny built-in guest and report; needs no files");
@@ -126,7 +127,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
                      "CPU model, with +feature and -feature: x86-64-v1, x86-64-v2, x86-64-v3, max")
         ->type_name("MODEL")
         ->capture_default_str();
-    command->add_option("--engine", engine, "How guest code runs: interp")
+    command->add_option("--engine", engine, "How guest code runs: jit (translated) or interp")
         ->type_name("NAME")
         ->capture_default_str();
     command
@@ -179,8 +180,23 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   auto model = core::parse_cpu_model(cpu);
   if (const auto* sentence = std::get_if<std::string>(&model)) return usage("--cpu: " + *sentence);
   options.cpu = std::get<core::CpuModel>(model);
-  if (engine != "interp")
-    return usage(fmt::format("--engine {}: not known; did you mean \"interp\"?", engine));
+  const std::vector<std::string> engines = machine::have_translator()
+                                               ? std::vector<std::string>{"jit", "interp"}
+                                               : std::vector<std::string>{"interp"};
+  if (std::find(engines.begin(), engines.end(), engine) == engines.end())
+    return usage(fmt::format("--engine {}: not known; did you mean \"{}\"?", engine,
+                             core::nearest_spelling(engine, engines)));
+  options.engine = engine == "jit" ? machine::Engine::kTranslator : machine::Engine::kInterpreter;
+  for (std::size_t begin = 0; begin < off.size();) {
+    const std::size_t end = std::min(off.find(',', begin), off.size());
+    const std::string name = off.substr(begin, end - begin);
+    const auto names = machine::optimisation_names();
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      return usage(fmt::format("--no-opt {}: not known; did you mean \"{}\"?", name,
+                               core::nearest_spelling(name, names)));
+    options.optimisations_off.push_back(name);
+    begin = end + 1;
+  }
   if (const auto& where = options.serial; where != "stdio" && where != "null" && !where.starts_with("file:"))
     return usage(fmt::format("--serial {}: not known; did you mean \"{}\"?", where,
                              core::nearest_spelling(where, {"stdio", "null", "file:PATH"})));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/cpuid.hpp"
+#include "core/machine/machine.hpp"
 
 namespace doppel::cli {
 
@@ -16,6 +17,8 @@ struct RunOptions {
   core::CpuModel cpu;
   std::string serial = "stdio";  // "stdio", "null" or "file:PATH"
   std::string debug_file;        // where ports 0xe9 and 0x402 go; empty: stderr
+  machine::Engine engine = machine::Engine::kInterpreter;
+  std::vector<std::string> optimisations_off;
   std::optional<double> timeout_seconds;
   bool linux_32bit_entry = false;
   bool no_reboot = false;

@@ -94,6 +94,8 @@ int run_machine(const RunOptions& options) {
   machine::MachineConfig config;
   config.cpu = options.cpu;
   config.ram_size = options.ram_size;
+  config.engine = options.engine;
+  config.optimisations_off = options.optimisations_off;
   config.command_line = options.append;
   config.linux_32bit_entry = options.linux_32bit_entry;
   config.no_reboot = options.no_reboot;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <random>
@@ -14,6 +15,7 @@
 #include "core/machine/host_clock.hpp"
 #include "core/machine/interrupt_wiring.hpp"
 #include "core/machine/state_report.hpp"
+#include "core/machine/vcpu_memory.hpp"
 #include "devices/acpi_pm.hpp"
 #include "devices/apic_bus.hpp"
 #include "devices/debug_ports.hpp"
@@ -28,6 +30,9 @@
 #include "devices/uart_16550a.hpp"
 #include "jit/dispatch.hpp"
 #include "jit/interp/reset.hpp"
+#ifdef DOPPEL_TRANSLATOR_X64
+#include "jit/x64/translator.hpp"
+#endif
 
 namespace doppel::machine {
 
@@ -45,6 +50,15 @@ std::unique_ptr<core::GuestRam> make_ram(u64 size) {
                                   size >> 20, error.code().message()));
   }
 }
+
+#ifdef DOPPEL_TRANSLATOR_X64
+// Command-line names of the translator's switches.
+constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations[] = {
+    {"native-integer", &jit::x64::Optimisations::native_integer},
+    {"native-vector", &jit::x64::Optimisations::native_vector},
+    {"flag-liveness", &jit::x64::Optimisations::flag_liveness},
+    {"chaining", &jit::x64::Optimisations::chaining}};
+#endif
 
 LocalApic::Config apic_config(const core::CpuModel& cpu) {
   return {.id = 0,
@@ -106,9 +120,24 @@ struct Machine::Parts {
               io_apic.set_irq(static_cast<u8>(16 + wire), level);
               isa_bridge.set_wire(wire, level);
             }),
-        cpu(machine.config_.cpu, memory, ports, local_apic, clock, machine.counters_),
+        cpu_memory(machine.config_.cpu, memory, ports, local_apic, clock, machine.counters_),
+        cpu(*cpu_memory),
         dispatcher(cpu) {
+    choose_engine(machine.config_);
     attach();
+  }
+
+  void choose_engine(const MachineConfig& config) {
+    if (config.engine == Engine::kInterpreter) return;
+#ifdef DOPPEL_TRANSLATOR_X64
+    jit::x64::Optimisations optimisations;
+    for (const auto& [name, member] : kOptimisations)
+      if (std::find(config.optimisations_off.begin(), config.optimisations_off.end(), name) !=
+          config.optimisations_off.end())
+        optimisations.*member = false;
+    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), optimisations);
+    dispatcher.set_backend(backend.get());
+#endif
   }
 
   void attach() {
@@ -190,11 +219,31 @@ struct Machine::Parts {
   HostBridge host_bridge;
   IsaBridge isa_bridge;
   PciBus pci;
-  jit::Vcpu cpu;
+  VcpuMemory cpu_memory;
+  jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
+  std::unique_ptr<jit::Backend> backend;
 };
 
-bool selftest_passed(int status) { return status == bios::kSelftestPassed; }
+bool have_translator() {
+#ifdef DOPPEL_TRANSLATOR_X64
+  return true;
+#else
+  return false;
+#endif
+}
+
+std::vector<std::string> optimisation_names() {
+  std::vector<std::string> names;
+#ifdef DOPPEL_TRANSLATOR_X64
+  for (const auto& [name, member] : kOptimisations) names.emplace_back(name);
+#endif
+  return names;
+}
+
+bool selftest_passed(int status) {
+  return status == bios::kSelftestPassed;
+}
 
 Machine::Machine(MachineConfig config, boost::asio::io_context& events, CharBackend& serial,
                  CharBackend& debug_console)

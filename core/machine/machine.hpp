@@ -16,7 +16,15 @@
 
 namespace doppel::machine {
 
+// How guest code runs.
+enum class Engine { kInterpreter, kTranslator };
+
+// Whether this build has a translator for the host.
+[[nodiscard]] bool have_translator();
+
 struct MachineConfig {
+  Engine engine = Engine::kInterpreter;
+  std::vector<std::string> optimisations_off;  // of the translator; names as optimisation_names() lists them
   core::CpuModel cpu;
   u64 ram_size = 0;  // bytes
   std::vector<u8> kernel;
@@ -34,6 +42,9 @@ struct Outcome {
   int status = 0;      // kGuestExit: what isa-debug-exit asked for
   std::string report;  // kTripleFault: registers and stack
 };
+
+// What MachineConfig::optimisations_off may name.
+[[nodiscard]] std::vector<std::string> optimisation_names();
 
 // Whether the exit status of the embedded test guest means success.
 [[nodiscard]] bool selftest_passed(int status);

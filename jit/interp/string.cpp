@@ -121,10 +121,11 @@ struct Scas {
 template <class T>
 struct Ins {
   static constexpr bool kCompares = false;
+  static bool permitted(Vcpu& cpu) { return port_permitted(cpu, read_gpr<u16>(cpu, core::kRdx * 8), sizeof(T)); }
   static bool one(Vcpu& cpu, const Insn& insn) {
     const u16 port = read_gpr<u16>(cpu, core::kRdx * 8);
     u64 la{};
-    if (!port_permitted(cpu, port, sizeof(T)) || !destination<T>(cpu, insn, mmu::Access::kWrite, la) ||
+    if (!permitted(cpu) || !destination<T>(cpu, insn, mmu::Access::kWrite, la) ||
         !cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite))
       return false;
     if (!cpu.mmu.write<T>(la, static_cast<T>(cpu.ports.read(port, sizeof(T))))) return false;
@@ -135,10 +136,11 @@ struct Ins {
 template <class T>
 struct Outs {
   static constexpr bool kCompares = false;
+  static bool permitted(Vcpu& cpu) { return port_permitted(cpu, read_gpr<u16>(cpu, core::kRdx * 8), sizeof(T)); }
   static bool one(Vcpu& cpu, const Insn& insn) {
     const u16 port = read_gpr<u16>(cpu, core::kRdx * 8);
     T value{};
-    if (!port_permitted(cpu, port, sizeof(T)) || !load_source<T>(cpu, insn, value)) return false;
+    if (!permitted(cpu) || !load_source<T>(cpu, insn, value)) return false;
     cpu.ports.write(port, sizeof(T), value);
     advance(cpu, insn, kSource, step_of<T>(cpu));
     return true;
@@ -199,6 +201,9 @@ u64 chunk(Vcpu&, const Insn&, u64, Other*) {
 
 template <class Op>
 const Insn* repeated(Vcpu& cpu, const Insn* insn) {
+  // INS and OUTS check the port even when the count is zero.
+  if constexpr (requires { Op::permitted(cpu); })
+    if (!Op::permitted(cpu)) return leave(cpu, insn);
   const bool forwards = !(cpu.state.rflags & core::kDf);
   while (const u64 count = masked(cpu, *insn, kCount)) {
     const u64 done = forwards ? chunk(cpu, *insn, count, static_cast<Op*>(nullptr)) : 0;

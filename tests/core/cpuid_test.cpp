@@ -53,11 +53,15 @@ TEST_CASE("models hold what their level promises and nothing that does not work"
                         Case{"x86-64-v2", Feature::kCx16, true},
                         Case{"x86-64-v2", Feature::kAes, false},
                         Case{"x86-64-v2", Feature::kLa57, false},
+                        Case{"x86-64-v2", Feature::kAvx, false},
                         Case{"x86-64-v3", Feature::kBmi2, true},
-                        Case{"x86-64-v3", Feature::kAvx2, false},
+                        Case{"x86-64-v3", Feature::kAvx2, true},
+                        Case{"x86-64-v3", Feature::kFma, true},
+                        Case{"x86-64-v3", Feature::kF16c, true},
+                        Case{"x86-64-v3", Feature::kAes, false},
                         Case{"max", Feature::kSha, true},
                         Case{"max", Feature::kLa57, true},
-                        Case{"max", Feature::kAvx, false},
+                        Case{"max", Feature::kAvx, true},
                         Case{"max", Feature::kSse4a, false},
                         Case{"X86-64-V2", Feature::kSse42, true},
                         Case{"x86-64-v1,+popcnt", Feature::kPopcnt, true},
@@ -68,6 +72,11 @@ TEST_CASE("models hold what their level promises and nothing that does not work"
                         Case{"max,-aes,-pni", Feature::kPclmulqdq, true},
                         Case{"max,-aes,+lzcnt", Feature::kAes, false},
                         Case{"max,-xsave", Feature::kXsavec, false},
+                        Case{"max,-xsave", Feature::kAvx2, false},
+                        Case{"max,-avx", Feature::kFma, false},
+                        Case{"max,-avx", Feature::kXsave, true},
+                        Case{"x86-64-v2,+f16c", Feature::kAvx, true},
+                        Case{"x86-64-v2,+f16c", Feature::kAvx2, false},
                         Case{"max,-lm", Feature::kLa57, false}}) {
     CAPTURE(c.text);
     CAPTURE(feature_name(c.feature));
@@ -118,19 +127,29 @@ TEST_CASE("bits are where the manuals put them") {
   };
   constexpr auto kA = &CpuidResult::eax, kB = &CpuidResult::ebx, kC = &CpuidResult::ecx,
                  kD = &CpuidResult::edx;
-  for (const Case& c :
-       {Case{"max", 0, 0, kA, ~0u, 0xd}, Case{"max", 1, 0, kA, ~0u, 0x00a1'0f11},  // 19h, 11h, 1
-        Case{"max", 1, 0, kD, ~0u, 0x078b'fbff},                                   // HTT off: one core
-        Case{"max", 1, 0, kC, ~0u, 0xc7fa'220b}, Case{"x86-64-v1", 1, 0, kC, 1u << 23 | 1u << 20, 0},
-        Case{"x86-64-v2", 7, 0, kB, 1u << 8 | 1u << 20, 1u << 20}, Case{"max", 7, 1, kB, ~0u, 0},
-        Case{"max", 0xd, 0, kA, ~0u, 3}, Case{"max", 0xd, 0, kC, ~0u, 576}, Case{"max", 0xd, 1, kA, ~0u, 7},
-        Case{"max", 0xd, 2, kA, ~0u, 0}, Case{"max,-xsave", 0xd, 0, kA, ~0u, 0},
-        Case{"x86-64-v2", 0x8000'0001, 0, kD, ~0u, 0x2dd3'fbff},  // with leaf 1's bits
-        Case{"x86-64-v1", 0x8000'0001, 0, kC, ~0u, 1u << 0 | 1u << 4 | 1u << 8},
-        Case{"x86-64-v2", 0x8000'0008, 0, kA, ~0u, 48u << 8 | 40},
-        Case{"max", 0x8000'0008, 0, kA, ~0u, 57u << 8 | 40},
-        Case{"max", 0x8000'0021, 0, kA, 1u << 2 | 1u << 6 | 1u << 8, 0x144},
-        Case{"max", 0x8000'0022, 0, kA, ~0u, 0}, Case{"max", 0x4000'0001, 0, kA, ~0u, 0}}) {
+  for (const Case& c : {Case{"max", 0, 0, kA, ~0u, 0xd},
+                        Case{"max", 1, 0, kA, ~0u, 0x00a1'0f11},  // 19h, 11h, 1
+                        Case{"max", 1, 0, kD, ~0u, 0x078b'fbff},  // HTT off: one core
+                        Case{"max", 1, 0, kC, ~0u, 0xf7fa'320b},
+                        Case{"x86-64-v1", 1, 0, kC, 1u << 23 | 1u << 20, 0},
+                        Case{"x86-64-v2", 7, 0, kB, 1u << 8 | 1u << 20, 1u << 20},
+                        Case{"max", 7, 1, kB, ~0u, 0},
+                        Case{"max", 0xd, 0, kA, ~0u, 7},
+                        Case{"max", 0xd, 0, kC, ~0u, 832},
+                        Case{"max", 0xd, 1, kA, ~0u, 7},
+                        Case{"max", 0xd, 2, kA, ~0u, 256},
+                        Case{"max", 0xd, 2, kB, ~0u, 576},
+                        Case{"x86-64-v2", 0xd, 0, kA, ~0u, 3},
+                        Case{"x86-64-v2", 0xd, 0, kC, ~0u, 576},
+                        Case{"x86-64-v2", 0xd, 2, kA, ~0u, 0},
+                        Case{"max,-xsave", 0xd, 0, kA, ~0u, 0},
+                        Case{"x86-64-v2", 0x8000'0001, 0, kD, ~0u, 0x2dd3'fbff},  // with leaf 1's bits
+                        Case{"x86-64-v1", 0x8000'0001, 0, kC, ~0u, 1u << 0 | 1u << 4 | 1u << 8},
+                        Case{"x86-64-v2", 0x8000'0008, 0, kA, ~0u, 48u << 8 | 40},
+                        Case{"max", 0x8000'0008, 0, kA, ~0u, 57u << 8 | 40},
+                        Case{"max", 0x8000'0021, 0, kA, 1u << 2 | 1u << 6 | 1u << 8, 0x144},
+                        Case{"max", 0x8000'0022, 0, kA, ~0u, 0},
+                        Case{"max", 0x4000'0001, 0, kA, ~0u, 0}}) {
     CAPTURE(c.text);
     CAPTURE(c.leaf);
     CAPTURE(c.subleaf);
@@ -161,8 +180,7 @@ TEST_CASE("topology leaves agree on the number of cores") {
 }
 
 TEST_CASE("OSXSAVE and the XSAVE size follow CR4 and XCR0") {
-  CpuModel m = model("max");
-  m.features.set(static_cast<std::size_t>(Feature::kAvx));
+  const CpuModel m = model("max");
   CpuState state;
   CHECK((m.cpuid(1, 0, state).ecx >> 27 & 1) == 0);
   CHECK(m.cpuid(0xd, 0, state).ebx == 576);

@@ -9,13 +9,6 @@
 namespace doppel::tests {
 namespace {
 
-// Instruction sets that belong to every x86-64 processor.
-constexpr ZydisISASet kBaseSets[] = {
-    ZYDIS_ISA_SET_I86,  ZYDIS_ISA_SET_I186,     ZYDIS_ISA_SET_I386,  ZYDIS_ISA_SET_I486,        ZYDIS_ISA_SET_PPRO,
-    ZYDIS_ISA_SET_LAHF, ZYDIS_ISA_SET_LONGMODE, ZYDIS_ISA_SET_PAUSE, ZYDIS_ISA_SET_I486REAL,    ZYDIS_ISA_SET_I286REAL,
-    ZYDIS_ISA_SET_CMOV, ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL, ZYDIS_ISA_SET_SSE_PREFETCH,
-};
-
 // What cannot be compared: results that depend on time, on the kernel or on the processor's maker.
 constexpr ZydisMnemonic kExcluded[] = {
     // The host's own descriptor tables, segments and interrupts.
@@ -29,6 +22,11 @@ constexpr ZydisMnemonic kExcluded[] = {
     ZYDIS_MNEMONIC_RDRAND, ZYDIS_MNEMONIC_RDSEED,
     // TF and NT would end the program in the kernel's hands; segment bases are the host's.
     ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFD, ZYDIS_MNEMONIC_POPFQ,
+    // Approximations.
+    ZYDIS_MNEMONIC_RCPPS, ZYDIS_MNEMONIC_RCPSS, ZYDIS_MNEMONIC_RSQRTPS, ZYDIS_MNEMONIC_RSQRTSS,
+    ZYDIS_MNEMONIC_VRCPPS, ZYDIS_MNEMONIC_VRCPSS, ZYDIS_MNEMONIC_VRSQRTPS, ZYDIS_MNEMONIC_VRSQRTSS,
+    // Whether a mask of zeros may fault.
+    ZYDIS_MNEMONIC_MASKMOVQ, ZYDIS_MNEMONIC_MASKMOVDQU, ZYDIS_MNEMONIC_VMASKMOVDQU,
     // Images with the x87 instruction and data pointers, which makers handle differently.
     ZYDIS_MNEMONIC_FNSTENV, ZYDIS_MNEMONIC_FLDENV, ZYDIS_MNEMONIC_FNSAVE, ZYDIS_MNEMONIC_FRSTOR,
     ZYDIS_MNEMONIC_FXSAVE, ZYDIS_MNEMONIC_FXSAVE64, ZYDIS_MNEMONIC_FXRSTOR, ZYDIS_MNEMONIC_FXRSTOR64,
@@ -56,13 +54,41 @@ bool leaves_the_program(const ZydisDecodedInstruction& i) {
   return i.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && !i.raw.imm[0].is_relative;
 }
 
+}  // namespace
+
+// Encodings that Intel's and AMD's processors take differently, or whose result the manuals call undefined.
+bool is_portable(const ZydisDecodedInstruction& i) {
+  const bool code64 = i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
+  const bool has_66 = i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE;
+  switch (i.mnemonic) {
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD:
+      return i.operand_width != 16;  // a count above 16
+    case ZYDIS_MNEMONIC_BSWAP:
+      return i.operand_width != 16;
+    case ZYDIS_MNEMONIC_PAUSE:
+      return !i.raw.rex.B;
+    case ZYDIS_MNEMONIC_LOOPE:
+    case ZYDIS_MNEMONIC_LOOPNE:  // some take the condition from REPE and REPNE prefixes
+      return i.raw.prefix_count == (i.raw.rex.offset != 0) && !(code64 && has_66);
+    default:
+      break;
+  }
+  const bool is_branch = i.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+  const bool prefetch_group = i.opcode_map == ZYDIS_OPCODE_MAP_0F && i.opcode == 0x0d;
+  if (i.meta.isa_set == ZYDIS_ISA_SET_SHA && i.raw.modrm.mod != 3) return false;  // alignment of the operand
+  const bool vex_w = i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && i.raw.vex.W;
+  return !(code64 && has_66 && is_branch) && !(prefetch_group && i.raw.modrm.mod == 3) && !(!code64 && vex_w);
+}
+
+namespace {
+
 bool usable(const core::CpuModel& model, const ZydisDecodedInstruction& i, const ZydisDecodedOperand* operands) {
   const ZydisISASet set = i.meta.isa_set;
   if (contains(kExcludedSets, set) || contains(kExcluded, i.mnemonic) || leaves_the_program(i)) return false;
   // Segment operands show in 64-bit mode too; string instructions name them as well, hidden and only read.
   if (touches_segment_register(operands, i.operand_count_visible)) return false;
-  const auto feature = jit::required_feature(set);
-  return feature ? model.has(*feature) : contains(kBaseSets, set);
+  return jit::available(set, model);
 }
 
 }  // namespace

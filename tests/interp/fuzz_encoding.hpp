@@ -38,4 +38,7 @@ struct Fields {
 using Encodings = std::map<ZydisMnemonic, std::vector<Encoding>>;
 [[nodiscard]] Encodings find_encodings(const core::CpuModel& model, u32 code_bits);
 
+// Whether all processors agree on what this instruction, which has a usable encoding, does.
+[[nodiscard]] bool is_portable(const ZydisDecodedInstruction& instruction);
+
 }  // namespace doppel::tests

@@ -92,14 +92,43 @@ u64 FuzzProgram::undefined_flags(u64 rip, bool faulted) const {
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(code_bits(program.mode)), nullptr, i.bytes.data(),
                                                     i.bytes.size(), &decoded)))
       break;
-    // A REP CMPS or SCAS that faults in its course leaves flags that differ between processors.
-    if (faulted && at == rip)
-      return undefined.mask() | (decoded.meta.category == ZYDIS_CATEGORY_STRINGOP ? core::kArithmeticFlags : 0);
+    if (faulted && at == rip) break;
     undefined.run(decoded, conditional != 0);
     conditional = std::max(conditional == 0 ? 0 : conditional - 1, i.skips);
     at += i.bytes.size();
   }
   return undefined.mask();
+}
+
+void FuzzProgram::ignore_unspecified(const Outcome& outcome, Outcome& other) const {
+  const u64 offset = outcome.state.rip - layout(program.mode).code;
+  ZydisDecodedInstruction at;
+  if (outcome.fault == kNoFault || offset >= program.code.size() ||
+      !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(code_bits(program.mode)), nullptr, &program.code[offset],
+                                                  program.code.size() - offset, &at)))
+    return;
+  const u64 stack_pointer = other.state.gpr[core::kRsp];
+  switch (at.mnemonic) {
+    case ZYDIS_MNEMONIC_CMPSB:  // which operand is read first
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ:
+      other.address = outcome.address;
+      [[fallthrough]];
+    case ZYDIS_MNEMONIC_SCASB:  // the flags of the elements before
+    case ZYDIS_MNEMONIC_SCASW:
+    case ZYDIS_MNEMONIC_SCASD:
+    case ZYDIS_MNEMONIC_SCASQ:
+      other.state.rflags = outcome.state.rflags;
+      break;
+    case ZYDIS_MNEMONIC_POPA:  // the registers popped before
+    case ZYDIS_MNEMONIC_POPAD:
+      other.state.gpr = outcome.state.gpr;
+      other.state.gpr[core::kRsp] = stack_pointer;
+      break;
+    default:
+      break;
+  }
 }
 
 // -------------------------------------------------------------------------------------------------------------------
@@ -193,8 +222,7 @@ void FuzzGenerator::fill_state(MachineState& s) {
       s.gpr[i] = integer();
     if (code_bits(mode_) == 32) s.gpr[i] = i < 8 ? s.gpr[i] & 0xffff'ffff : 0;
   }
-  s.rflags = core::kFlagsFixed | (engine_() & core::kArithmeticFlags) | (chance(15) ? core::kDf : 0) |
-             (chance(2) ? core::kAc : 0);
+  s.rflags = core::kFlagsFixed | (engine_() & core::kArithmeticFlags) | (chance(15) ? core::kDf : 0);
   for (auto& vector : s.vec) {
     vector.q[0] = vector_word();
     vector.q[1] = vector_word();
@@ -284,7 +312,7 @@ bool FuzzGenerator::instruction(FuzzInstruction& out, Tracking& tracking) {
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(code_bits(mode_)), out.bytes.data(), out.bytes.size(), &decoded, operands)))
     return false;
-  if (!encodings_.contains(decoded.mnemonic) || tracking.undefined.read_by(decoded)) return false;
+  if (!encodings_.contains(decoded.mnemonic) || !is_portable(decoded) || tracking.undefined.read_by(decoded)) return false;
   out.bytes.resize(decoded.length);
   out.relative_bytes = 0;
   out.skips = 0;

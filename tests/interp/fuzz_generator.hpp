@@ -25,6 +25,8 @@ struct FuzzProgram {
   void lay_out();
   // Flags without a defined value where the program stopped, at address `rip`. `faulted`: before the instruction there.
   [[nodiscard]] u64 undefined_flags(u64 rip, bool faulted) const;
+  // Of an instruction that faulted, what processors leave in different states: makes `other` like `outcome` there.
+  void ignore_unspecified(const Outcome& outcome, Outcome& other) const;
 };
 
 class FuzzGenerator {

@@ -19,9 +19,12 @@ namespace {
 using core::CpuState;
 using core::SegmentRegister;
 
-// Physical memory below the programs. Linear addresses are physical ones wherever something is mapped.
+// Physical memory below the programs. Without paging linear addresses are physical ones; with it, programs lie at
+// their physical addresses and the system in the upper half, as in an operating system.
+constexpr u64 kUpperHalf = 0xffff'8000'0000'0000;
 constexpr u64 kRealVectors = 0, kGdt = 0x1000, kTss = 0x1800, kHandlers = 0x2000, kIdt64 = 0x3000, kIdt32 = 0x9000,
-              kPml4 = 0xa000, kPdpt = 0xb000, kPageDirectory = 0xc000, kPageTable = 0xd000, kSystemStack = 0xf000;
+              kPml4 = 0xa000, kPdpt = 0xb000, kPageDirectory = 0xc000, kPageTable = 0xd000, kSystemPdpt = 0xe000, kSystemPageDirectory = 0xf000,
+              kSystemStack = 0x1'1000;
 constexpr u64 kRamSize = 0x1010'0000;
 
 // The selectors are those of Linux, so that a program sees the same ones natively.
@@ -85,8 +88,12 @@ struct GuestCpu::Machine {
   void set_up_tables();
   void enter(const Program& program);
   void enter_mode(Mode mode);
+  // The vector whose handler's HLT ended just before `rip`; 256 or more if that is none.
+  [[nodiscard]] u64 handler_of(u64 rip) const {
+    return rip - 1 - kHandlers - (core::long_mode(cpu.state) ? kUpperHalf : 0);
+  }
   void take_frame(const Program& program, Outcome& out);
-  void save_registers(Mode mode, MachineState& out) const;
+  void save_registers(MachineState& out) const;
 
   template <class T>
   void put(u64 pa, const T& value) {
@@ -125,7 +132,9 @@ void GuestCpu::Machine::set_up_tables() {
   const Layout where = layout(Mode::kUser64);
   put(kPml4, kPdpt | kPresentWritable | kUser);
   put(kPdpt, kPageDirectory | kPresentWritable | kUser);
-  put(kPageDirectory, kPresentWritable | kLargePage);
+  put(kPml4 + 256 * 8, kSystemPdpt | kPresentWritable);
+  put(kSystemPdpt, kSystemPageDirectory | kPresentWritable);
+  put(kSystemPageDirectory, kPresentWritable | kLargePage);
   put(kPageDirectory + (where.code >> 21) * 8, kPageTable | kPresentWritable | kUser);
   const auto map = [&](u64 start, u32 size) {
     for (u64 page = start; page < start + size; page += core::kPageSize)
@@ -143,14 +152,13 @@ void GuestCpu::Machine::set_up_tables() {
     put(kIdt32 + i * 8, gate | u64{kCode32} << 16);
     constexpr u64 kIst1 = u64{1} << 32;
     put(kIdt64 + i * 16, gate | u64{kCode64} << 16 | kIst1);
+    put(kIdt64 + i * 16 + 8, kUpperHalf >> 32);
   }
   constexpr u64 kTssIst1 = 0x24, kTssIoMap = 0x66;
-  put(kTss + kTssIst1, kSystemStack);
+  put(kTss + kTssIst1, kUpperHalf + kSystemStack);
   put(kTss + kTssIoMap, u16{0xffff});  // no permission bitmap
 
   CpuState& s = cpu.state;
-  s.gdtr = {kGdt, 0xff};
-  s.tr = {kTss, 0x67, kTssSelector, 0x8b};
   s.cr3 = kPml4;
   s.xcr0 = model.xcr0_mask();
 }
@@ -176,10 +184,13 @@ void GuestCpu::Machine::enter_mode(Mode mode) {
     for (auto& segment : s.segment) segment = flat_segment(user ? kUserData : kData);
     s.segment[core::kCs] = flat_segment(code);
     s.segment[core::kFs] = s.segment[core::kGs] = {};
-    s.idtr = is_long ? core::DescriptorTable{kIdt64, 0xfff} : core::DescriptorTable{kIdt32, 0x7ff};
+    s.idtr = is_long ? core::DescriptorTable{kUpperHalf + kIdt64, 0xfff} : core::DescriptorTable{kIdt32, 0x7ff};
   }
+  constexpr u16 kBusyTss = 0x8b, kTssLimit = 0x67;
+  const u64 system = is_long ? kUpperHalf : 0;
+  s.gdtr = {system + kGdt, 0xff};
+  s.tr = {system + kTss, kTssLimit, kTssSelector, kBusyTss};
   s.ldtr = {};
-  s.tr.attributes = 0x8b;
 }
 
 void GuestCpu::Machine::enter(const Program& program) {
@@ -215,7 +226,7 @@ void GuestCpu::Machine::enter(const Program& program) {
   cpu.mmu.mode_changed();
 }
 
-void GuestCpu::Machine::save_registers(Mode mode, MachineState& out) const {
+void GuestCpu::Machine::save_registers(MachineState& out) const {
   const CpuState& s = cpu.state;
   for (u32 i = 0; i < 16; ++i) out.gpr[i] = s.gpr[i];
   out.rip = s.rip;
@@ -226,17 +237,16 @@ void GuestCpu::Machine::save_registers(Mode mode, MachineState& out) const {
   out.fcw = s.x87.control;
   out.fsw = static_cast<u16>(s.x87.status | s.x87.top << 11);
   out.ftw = s.x87.valid;
-  if (code_bits(mode) != 64)
-    for (u32 i = 0; i < 8; ++i) out.gpr[i] &= 0xffff'ffff;
 }
 
 // Undoes exception delivery: the frame's RIP, RFLAGS and RSP become the state's again.
 void GuestCpu::Machine::take_frame(const Program& program, Outcome& out) {
   MachineState& s = out.state;
-  const u64 frame = s.gpr[core::kRsp];
-  const auto vector = static_cast<core::Vector>(s.rip - 1 - kHandlers);
+  const bool is_long = core::long_mode(cpu.state);
+  const u64 frame = s.gpr[core::kRsp] - (is_long ? kUpperHalf : 0);
+  const auto vector = static_cast<core::Vector>(handler_of(s.rip));
   u32 pushed = 0;
-  if (cpu.state.efer & core::kEferLma) {
+  if (is_long) {
     constexpr u64 kFrameWords = 5;  // SS, RSP, RFLAGS, CS, RIP; the error code below them
     const bool has_error = frame < kSystemStack - kFrameWords * 8;
     const u64 words = frame + (has_error ? 8 : 0);
@@ -284,11 +294,12 @@ Outcome GuestCpu::run(const Program& program) {
   const jit::Dispatcher::Exit exit = m.dispatcher.run(kBudget);
 
   Outcome out;
-  m.save_registers(program.mode, out.state);
+  m.save_registers(out.state);
   std::memcpy(out.data.data(), m.ram.host(layout(program.mode).data), kDataSize);
   out.stuck = exit != jit::Dispatcher::Exit::kIdle;
-  const bool in_handler = out.state.rip - 1 - kHandlers < 256;
-  if (!out.stuck && in_handler) m.take_frame(program, out);
+  if (!out.stuck && m.handler_of(out.state.rip) < 256) m.take_frame(program, out);
+  if (code_bits(program.mode) != 64)
+    for (u32 i = 0; i < 8; ++i) out.state.gpr[i] &= 0xffff'ffff;
   return out;
 }
 

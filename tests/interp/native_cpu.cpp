@@ -140,6 +140,8 @@ void save(const Program& program, const ucontext_t& context, int signal, Outcome
   out.fault = static_cast<int>(trap);
   if (core::has_error_code(static_cast<core::Vector>(trap))) out.error = static_cast<u32>(gregs[REG_ERR]);
   if (trap == kTrapPageFault) out.address = static_cast<u64>(gregs[REG_CR2]);
+  // For addresses of its own half Linux always says "present".
+  if (out.address >> 63) out.error &= ~core::kPfPresent;
 }
 
 extern "C" [[gnu::used]] void doppel_native_handle(int signal, siginfo_t*, void* raw) {

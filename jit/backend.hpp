@@ -1,0 +1,26 @@
+// What the dispatcher asks of a host backend. A backend translates hot blocks and runs them; whatever it
+// cannot do it leaves to the interpreter. Implemented by one folder per host architecture.
+#pragma once
+
+#include "jit/block.hpp"
+
+namespace doppel::jit {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Whether `block` can run translated now, translating it if it has become hot. `linear` is where it was
+  // found.
+  [[nodiscard]] virtual bool ready(Block& block) = 0;
+  // Runs translated code from CpuState::rip, where `block` is ready, until something needs the dispatcher: an
+  // event (CpuState::attention), a fault (CpuState::fault), or code that is not translated. RIP says where it
+  // stopped.
+  virtual void run(Block& block) = 0;
+  // The block's bytes changed: its translation is never entered again.
+  virtual void forget(Block& block) = 0;
+  // All blocks are gone.
+  virtual void clear() = 0;
+};
+
+}  // namespace doppel::jit

@@ -1,0 +1,47 @@
+#include "jit/x64/code_cache.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace doppel::jit::x64 {
+
+CodeCache::CodeCache(u64 size) : size_(size) {
+  fd_ = ::memfd_create("doppel-code-cache", MFD_CLOEXEC);
+  if (fd_ >= 0 && ::ftruncate(fd_, static_cast<off_t>(size)) == 0) {
+    void* writable = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
+    void* executable = ::mmap(nullptr, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd_, 0);
+    if (writable != MAP_FAILED && executable != MAP_FAILED) {
+      writable_ = static_cast<u8*>(writable);
+      executable_ = static_cast<u8*>(executable);
+      return;
+    }
+  }
+  const int error = errno;
+  if (fd_ >= 0) ::close(fd_);
+  throw std::system_error(error, std::generic_category(), "memory for translated code");
+}
+
+CodeCache::~CodeCache() {
+  ::munmap(writable_, size_);
+  ::munmap(executable_, size_);
+  ::close(fd_);
+}
+
+void CodeCache::append(std::span<const u8> code) {
+  std::memcpy(writable_ + used_, code.data(), code.size());
+  used_ = (used_ + code.size() + 15) & ~u64{15};
+}
+
+// Executed by the thread that patches (one translator per vCPU), so plain stores suffice.
+void CodeCache::patch_jump(u64 at, u64 target) {
+  u8* jump = writable_ + (at - reinterpret_cast<u64>(executable_));
+  const i32 displacement = static_cast<i32>(target - (at + 5));
+  jump[0] = 0xe9;
+  std::memcpy(jump + 1, &displacement, sizeof displacement);
+}
+
+}  // namespace doppel::jit::x64

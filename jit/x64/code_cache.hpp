@@ -1,0 +1,37 @@
+// Memory for translated code: one memfd mapped twice, so that no address is both writable and executable.
+// Filled from the start; when full, everything is dropped at once (Translator::clear).
+#pragma once
+
+#include <span>
+
+#include "core/types.hpp"
+
+namespace doppel::jit::x64 {
+
+class CodeCache {
+ public:
+  // Throws std::system_error when the host cannot give the memory.
+  explicit CodeCache(u64 size);
+  CodeCache(const CodeCache&) = delete;
+  CodeCache& operator=(const CodeCache&) = delete;
+  ~CodeCache();
+
+  // Executable address at which the next code will lie.
+  [[nodiscard]] u64 cursor() const { return reinterpret_cast<u64>(executable_) + used_; }
+  [[nodiscard]] u64 left() const { return size_ - used_; }
+  [[nodiscard]] u64 used() const { return used_; }
+  // Copies code to the cursor and moves it on, 16-byte aligned. The caller checked left().
+  void append(std::span<const u8> code);
+  // Makes the 5-byte jump at executable address `at` go to executable address `target`.
+  void patch_jump(u64 at, u64 target);
+  // Drops everything after the first `keep` bytes.
+  void truncate(u64 keep) { used_ = keep; }
+
+ private:
+  u64 size_, used_ = 0;
+  int fd_ = -1;
+  u8* writable_ = nullptr;
+  u8* executable_ = nullptr;
+};
+
+}  // namespace doppel::jit::x64

@@ -1,0 +1,87 @@
+// Small facts about mnemonics that the emitters share.
+#pragma once
+
+#include <asmjit/x86.h>
+
+#include <optional>
+
+#include "jit/insn.hpp"
+
+namespace doppel::jit::x64 {
+
+// The host's condition code of a Jcc; empty for other instructions.
+[[nodiscard]] inline std::optional<asmjit::x86::CondCode> jcc_condition(u16 mnemonic) {
+  using asmjit::x86::CondCode;
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_JO:
+      return CondCode::kO;
+    case ZYDIS_MNEMONIC_JNO:
+      return CondCode::kNO;
+    case ZYDIS_MNEMONIC_JB:
+      return CondCode::kB;
+    case ZYDIS_MNEMONIC_JNB:
+      return CondCode::kAE;
+    case ZYDIS_MNEMONIC_JZ:
+      return CondCode::kZ;
+    case ZYDIS_MNEMONIC_JNZ:
+      return CondCode::kNZ;
+    case ZYDIS_MNEMONIC_JBE:
+      return CondCode::kBE;
+    case ZYDIS_MNEMONIC_JNBE:
+      return CondCode::kA;
+    case ZYDIS_MNEMONIC_JS:
+      return CondCode::kS;
+    case ZYDIS_MNEMONIC_JNS:
+      return CondCode::kNS;
+    case ZYDIS_MNEMONIC_JP:
+      return CondCode::kP;
+    case ZYDIS_MNEMONIC_JNP:
+      return CondCode::kNP;
+    case ZYDIS_MNEMONIC_JL:
+      return CondCode::kL;
+    case ZYDIS_MNEMONIC_JNL:
+      return CondCode::kGE;
+    case ZYDIS_MNEMONIC_JLE:
+      return CondCode::kLE;
+    case ZYDIS_MNEMONIC_JNLE:
+      return CondCode::kG;
+    default:
+      return std::nullopt;
+  }
+}
+
+[[nodiscard]] inline bool is_conditional_jump(const Insn& insn) {
+  switch (insn.mnemonic) {
+    case ZYDIS_MNEMONIC_LOOP:
+    case ZYDIS_MNEMONIC_LOOPE:
+    case ZYDIS_MNEMONIC_LOOPNE:
+    case ZYDIS_MNEMONIC_JCXZ:
+    case ZYDIS_MNEMONIC_JECXZ:
+    case ZYDIS_MNEMONIC_JRCXZ:
+      return true;
+    default:
+      return jcc_condition(insn.mnemonic).has_value();
+  }
+}
+[[nodiscard]] inline bool is_direct_jump(const Insn& insn) {
+  return insn.mnemonic == ZYDIS_MNEMONIC_JMP && insn.op[0].kind == OperandKind::kImmediate &&
+         !(insn.flags & kFar);
+}
+[[nodiscard]] inline bool is_shift(u16 mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace doppel::jit::x64

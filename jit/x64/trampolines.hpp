@@ -1,0 +1,54 @@
+// The few pieces of host code that every translated block shares: entering and leaving translated code,
+// soft-TLB misses, running one instruction in the interpreter, and finding the block for a computed RIP.
+// Generated once per code cache.
+#pragma once
+
+#include "core/cpu_state.hpp"
+#include "jit/insn.hpp"
+#include "jit/x64/code_cache.hpp"
+
+namespace doppel::jit::x64 {
+
+// Direct-mapped by RIP; filled by the translator. `code` is the entry of a translation.
+struct JumpCacheEntry {
+  u64 rip = ~u64{0};
+  u64 context = 0;
+  u64 code = 0;
+  u64 unused = 0;
+};
+static_assert(sizeof(JumpCacheEntry) == 32, "indexed with a shift by 5");
+inline constexpr u32 kJumpCacheEntries = 4096;
+// Index of a RIP: (rip XOR rip >> 12) modulo the number of entries.
+inline u32 jump_cache_index(u64 rip) {
+  return static_cast<u32>((rip ^ (rip >> 12)) % kJumpCacheEntries);
+}
+
+// What the C++ side of run_insn tells translated code to do next.
+enum class After : u32 {
+  kContinue = 0,  // with the next instruction of the block
+  kLeave = 1,     // go to the dispatcher
+  kLookup = 2,    // at CpuState::rip
+};
+
+// Called from the trampolines.
+struct Callbacks {
+  u8* (*fill)(core::CpuState*, u64 la);  // soft-TLB miss; nullptr: interpret
+  After (*run_in_block)(core::CpuState*, const Insn*);
+  After (*run_and_leave)(core::CpuState*, const Insn*);  // never kContinue
+};
+
+struct Trampolines {
+  void (*enter)(core::CpuState*, u64 code) = nullptr;
+  // Executable addresses. All expect guest registers in their host registers.
+  u64 exit = 0;  // jump: CpuState::rip and link_site are set
+  u64 fill =
+      0;  // call: kScratch0 is the address, translator.access the kind; result in kScratch0, ZF: failed
+  u64 run_in_block = 0;   // call: kScratch0 is the Insn, kScratch1 the block's first RIP
+  u64 run_and_leave = 0;  // jump: the same
+  u64 lookup = 0;         // jump: kScratch0 is the RIP to go to
+};
+
+// Generates them at the start of the cache.
+[[nodiscard]] Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks);
+
+}  // namespace doppel::jit::x64
