@@ -223,7 +223,8 @@ def table(bench):
             columns[over, under].append(value)
             row.append(cell(value, "{:.2f}"))
         rows.append(row)
-    rows.append(["geometric mean", *("" for _ in engines), *(cell(geometric_mean(columns[pair]), "{:.2f}") for pair in ratios)])
+    means = (cell(geometric_mean(columns[pair]), "{:.2f}") for pair in ratios)
+    rows.append(["geometric mean", *("" for _ in engines), *means])
     return rows
 
 
@@ -298,12 +299,13 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--keep", action="store_true", help="write bench/RESULTS.md though the run was not a full one")
     parser.add_argument("--doppel", metavar="PATH", default=str(TOP / "build/core/cli/doppel"), help="the program")
-    parser.add_argument("--doppel-args", metavar="TEXT", default="", help="more options for `doppel run`")
+    more = "more options for `doppel run`; --doppel-args=TEXT if it is one word"
+    parser.add_argument("--doppel-args", metavar="TEXT", default="", help=more)
     parser.add_argument("--qemu", metavar="PATH", default="qemu-system-x86_64")
     parser.add_argument("--qemu-args", metavar="TEXT", default="")
     parser.add_argument("--kernel", metavar="PATH", type=Path, default=TOP / "build/guests/vmlinuz")
     parser.add_argument("--memory", metavar="SIZE", default="1G", help="guest RAM (default %(default)s)")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", default=300, help="give a silent engine up (default 300)")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", default=300, help="of silence (default 300)")
     parser.add_argument("--out", metavar="DIRECTORY", type=Path, default=TOP / "build/bench", help="image, logs, JSON")
     options = parser.parse_args()
     options.engines = options.engines.split(",")

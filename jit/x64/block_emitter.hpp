@@ -31,6 +31,7 @@ struct LinkSite {
 
 // Optimisations that can be switched off one by one, to find a miscompile.
 struct Optimisations {
+  u32 hot_runs = 3;            // interpreted runs before a block is translated
   bool native_integer = true;  // else the interpreter runs every instruction that is not control flow
   bool native_vector = true;
   bool flag_liveness = true;  // else flags are live everywhere

@@ -14,7 +14,6 @@ using core::CpuState;
 
 namespace {
 
-constexpr u32 kHotRuns = 3;              // interpreted runs before a block is translated
 constexpr u64 kLargestBlock = 64 << 10;  // host bytes; far above what kMaxBlockInsns instructions emit
 constexpr u32 kPeekInsns = 6;            // how far ahead flag liveness looks
 constexpr u32 kExceptionMasks = 0x1f80;  // of MXCSR
@@ -77,7 +76,7 @@ bool Translator::runnable() const {
 bool Translator::ready(Block& block) {
   if (!runnable() || block.second_page != kNoPage) return false;
   if (block.translation == nullptr) {
-    if (++block.runs <= kHotRuns) return false;
+    if (++block.runs <= optimisations_.hot_runs) return false;
     translate(block);
   }
   const auto& translation = *static_cast<Translation*>(block.translation);
