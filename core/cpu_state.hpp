@@ -132,10 +132,12 @@ enum class Activity : u8 { kRunning, kHalted, kWaitForSipi, kShutdown };
 
 // What translated code keeps beside the architectural state.
 struct TranslatorState {
-  u64 flags = 0;      // arithmetic flags as SETO AL; LAHF leave them in AX
-  u64 code_page = 0;  // linear page of the running code: RIP is this plus an offset known at translation
-  u64 context = 0;    // what a jump-cache entry must match besides RIP
+  u64 flags = 0;           // arithmetic flags as SETO AL; LAHF leave them in AX
+  u64 code_page = 0;       // linear page of the running code: RIP is this plus an offset known at translation
+  u64 context = 0;         // what a jump-cache entry must match besides RIP,
+  u64 global_context = 0;  // or this, if its translation is the same in every address space
   void* jump_cache = nullptr;
+  void* owner = nullptr;      // the translator, for its callbacks
   u64 effective_address = 0;  // spilled by addresses that take more than one instruction
   u64 host_rsp = 0;
   u64 link_site = 0;  // the chainable jump through which translated code was left, or 0

@@ -21,6 +21,8 @@ class Backend {
   virtual void forget(Block& block) = 0;
   // All blocks are gone.
   virtual void clear() = 0;
+  // Moves event counts that are kept privately for speed into the machine's counters.
+  virtual void publish_counters() = 0;
 };
 
 }  // namespace doppel::jit

@@ -60,7 +60,7 @@ class BlockCache {
 
   static constexpr u32 kBuckets = 1u << 14;
   static constexpr u32 kChunkInsns = 4096;
-  static constexpr u32 kMaxChunks = 128;  // 32 MiB of instructions
+  static constexpr u32 kMaxChunks = 96;  // 24 MiB of instructions
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;

@@ -37,10 +37,21 @@ void Mmu::choose_array() {
 
 void Mmu::flush_all() {
   flushes_.fetch_add(1, std::memory_order_relaxed);
-  ++generation_;
   translation_mode_ = translation_mode(state_);
   for_each_array([](TlbArray& tlb) { tlb.flush_all(); });
+  new_generation_everywhere();
   activate(pcid_of(state_.cr3));
+}
+
+void Mmu::new_generation(Space& space) {
+  space.generation = ++last_generation_;
+  space.fetched.clear();
+}
+
+void Mmu::new_generation_everywhere() {
+  for (auto& space : spaces_) new_generation(*space);
+  global_generation_ = ++last_generation_;
+  fetched_global_.clear();
 }
 
 void Mmu::flush_non_global() {
@@ -48,32 +59,38 @@ void Mmu::flush_non_global() {
 }
 
 void Mmu::set_address_space(u64 cr3, bool keep) {
-  ++generation_;
   activate(pcid_of(cr3));
   if (keep && (state_.cr4 & kCr4Pcide)) return;
   flushes_.fetch_add(1, std::memory_order_relaxed);
+  new_generation(*space_);
   for (TlbArray& tlb : space_->by_privilege) tlb.flush_non_global();
 }
 
 void Mmu::flush_page(u64 la) {
-  ++generation_;
   for_each_array([la](TlbArray& tlb) { tlb.flush_page(la); });
+  for (auto& space : spaces_)
+    if (space->fetched.may_hold(la)) new_generation(*space);
+  if (!fetched_global_.may_hold(la)) return;
+  global_generation_ = ++last_generation_;
+  fetched_global_.clear();
 }
 
 void Mmu::flush_page_pcid(u64 la, u16 pcid) {
-  ++generation_;
-  if (Space* space = space_of(pcid))
-    for (TlbArray& tlb : space->by_privilege) tlb.flush_page(la);
+  Space* space = space_of(pcid);
+  if (!space) return;
+  for (TlbArray& tlb : space->by_privilege) tlb.flush_page(la);
+  if (space->fetched.may_hold(la)) new_generation(*space);
 }
 
 void Mmu::flush_pcid(u16 pcid) {
-  ++generation_;
-  if (Space* space = space_of(pcid))
-    for (TlbArray& tlb : space->by_privilege) tlb.flush_non_global();
+  Space* space = space_of(pcid);
+  if (!space) return;
+  new_generation(*space);
+  for (TlbArray& tlb : space->by_privilege) tlb.flush_non_global();
 }
 
 void Mmu::flush_all_pcids_non_global() {
-  ++generation_;
+  for (auto& space : spaces_) new_generation(*space);
   for_each_array([](TlbArray& tlb) { tlb.flush_non_global(); });
 }
 
@@ -93,11 +110,13 @@ Mmu::Space& Mmu::space_for(u16 pcid) {
   if (spaces_.size() < kMaxSpaces) {
     Space& space = *spaces_.emplace_back(std::make_unique<Space>());
     space.pcid = pcid;
+    new_generation(space);
     return space;
   }
   Space& oldest = **std::ranges::min_element(spaces_, {}, [](const auto& space) { return space->last_use; });
   for (TlbArray& tlb : oldest.by_privilege) tlb.flush_non_global();
   oldest.pcid = pcid;
+  new_generation(oldest);
   return oldest;
 }
 

@@ -236,6 +236,9 @@ bool Mmu::fetch(u64 la, Code& out) {
   if (!page) return false;
   const TlbEntry& entry = array(origin.privilege).entry(la);
   out.physical = page->physical + la % kPageSize;
+  out.global = page->global;
+  space_->fetched.add(la, page->shift);
+  if (page->global) fetched_global_.add(la, page->shift);
   out.host = entry.exec == (la & kPageMask) ? reinterpret_cast<const u8*>(la + entry.addend) : nullptr;
   return true;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -85,6 +86,7 @@ class Mmu {
   struct Code {
     const u8* host = nullptr;  // of the byte at `la`, valid to the end of its page; nullptr: not plain memory
     u64 physical = 0;          // A20 applied
+    bool global = false;       // the translation is the same in every address space
   };
   // Translates `la` for execution. False: #PF or #GP raised.
   [[nodiscard]] bool fetch(u64 la, Code& out);
@@ -111,9 +113,11 @@ class Mmu {
 
   [[nodiscard]] PhysicalMemory& memory() { return memory_; }
 
-  // Changes whenever a translation may have: caches keyed by linear address compare it. Changes of CPL and AC
-  // do not count, they decide who may use a translation: such caches have the CPL in their key.
-  [[nodiscard]] u64 generation() const { return generation_; }
+  // Changes whenever a translation that fetch() gave in the current address space may have: caches keyed by
+  // linear address compare it. Unique over all address spaces; going back to one whose translations were kept
+  // brings its number back. The global one covers translations that fetch() called global.
+  [[nodiscard]] u64 generation() const { return space_->generation; }
+  [[nodiscard]] u64 global_generation() const { return global_generation_; }
 
  private:
   // Who makes an access: the running code, or the processor on its own account.
@@ -157,10 +161,32 @@ class Mmu {
   [[nodiscard]] const PageInfo* find(u64 la, Access access, Privilege privilege, u32& error);
   [[nodiscard]] TlbEntry tags_for(const PageInfo& page) const;
 
+  // Pages that fetch() translated since a generation began, by hash: INVLPG of any other page leaves it
+  // alone.
+  class FetchedPages {
+   public:
+    void add(u64 la, u32 shift) { bits_.set(hash(la, shift)); }
+    // Whether a page of any size that holds `la` may have been fetched from.
+    [[nodiscard]] bool may_hold(u64 la) const {
+      for (const u32 shift : {12u, 21u, 22u, 30u})
+        if (bits_.test(hash(la, shift))) return true;
+      return false;
+    }
+    void clear() { bits_.reset(); }
+
+   private:
+    static u64 hash(u64 la, u32 shift) {
+      return ((la >> shift) * 0x9e3779b97f4a7c15 + shift * 0x632be59bd9b4e019) >> 52;
+    }
+    std::bitset<4096> bits_;
+  };
+
   // One address space's TLB. Without PCIDs there is one; with them a few live side by side.
   struct Space {
     std::array<TlbArray, 3> by_privilege;
     u64 last_use = 0;
+    u64 generation = 0;
+    FetchedPages fetched;
     u16 pcid = 0;
   };
   static constexpr u32 kMaxSpaces = 6;  // as many PCIDs as Linux keeps in use on one processor
@@ -169,6 +195,8 @@ class Mmu {
   [[nodiscard]] Space& space_for(u16 pcid);
   void activate(u16 pcid);
   void choose_array();
+  void new_generation(Space& space);
+  void new_generation_everywhere();
   template <class F>
   void for_each_array(F&& f) {
     for (auto& space : spaces_)
@@ -208,7 +236,9 @@ class Mmu {
   u64 watch_control_ = 0;
   u64 translation_mode_ = 0;  // the control bits that the cached translations depend on
   u64 uses_ = 0;              // of address spaces, to find the one unused for longest
-  u64 generation_ = 1;
+  u64 last_generation_ = 0;
+  u64 global_generation_ = 0;
+  FetchedPages fetched_global_;
 };
 
 }  // namespace doppel::mmu

@@ -163,7 +163,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::string sentence = error.what();
     std::replace(sentence.begin(), sentence.end(), '\n', ' ');
-    return usage(sentence);
+    return usage(sentence + " ('doppel run --help' lists what there is).");
   }
 
   if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};

@@ -308,6 +308,12 @@ u64 Machine::instructions() const {
 }
 
 Outcome Machine::run() {
+  const Outcome outcome = run_to_end();
+  if (parts_->backend) parts_->backend->publish_counters();
+  return outcome;
+}
+
+Outcome Machine::run_to_end() {
   using Exit = jit::Dispatcher::Exit;
   Parts& p = *parts_;
   while (true) {

@@ -80,6 +80,7 @@ class Machine {
   enum Request : u32 { kRequestStop = 1, kRequestReset = 2, kRequestPowerOff = 4, kRequestExit = 8 };
 
   void power_on();
+  [[nodiscard]] Outcome run_to_end();
   void request(Request what);
 
   MachineConfig config_;

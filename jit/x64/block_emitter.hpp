@@ -94,6 +94,7 @@ class BlockEmitter {
   [[nodiscard]] bool emit_control_flow(const Insn& insn);
   [[nodiscard]] bool emit_stack(const Insn& insn);
   [[nodiscard]] bool emit_integer(const Insn& insn);
+  [[nodiscard]] bool emit_divide(const Insn& insn);
   [[nodiscard]] bool emit_vector(const Insn& insn);
   void emit_interpreted(const Insn& insn);
 

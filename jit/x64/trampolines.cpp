@@ -163,8 +163,13 @@ Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
   a.and_(kScratch0, -4096);
   a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
   a.mov(kScratch0, DOPPEL_STATE(translator.context, 8));
+  asmjit::Label hit = a.newLabel();
+  a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, context)), kScratch0);
+  a.je(hit);
+  a.mov(kScratch0, DOPPEL_STATE(translator.global_context, 8));
   a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, context)), kScratch0);
   a.jne(miss);
+  a.bind(hit);
   a.jmp(ptr(kScratch1, offsetof(JumpCacheEntry, code), 8));
   a.bind(miss);
   a.mov(DOPPEL_STATE(translator.link_site, 8), 0);

@@ -17,7 +17,7 @@ struct JumpCacheEntry {
   u64 unused = 0;
 };
 static_assert(sizeof(JumpCacheEntry) == 32, "indexed with a shift by 5");
-inline constexpr u32 kJumpCacheEntries = 4096;
+inline constexpr u32 kJumpCacheEntries = 16384;
 // Index of a RIP: (rip XOR rip >> 12) modulo the number of entries.
 inline u32 jump_cache_index(u64 rip) {
   return static_cast<u32>((rip ^ (rip >> 12)) % kJumpCacheEntries);

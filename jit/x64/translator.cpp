@@ -50,10 +50,12 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
       linked_(cpu.counters["jit.jumps linked"]) {
   trampolines_ = make_trampolines(
       cache_, {.fill = fill,
-               .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(vcpu_of(s), *i, false); },
-               .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(vcpu_of(s), *i, true); }});
+               .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
+               .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }});
   trampolines_end_ = cache_.used();
   cpu_.state.translator.jump_cache = jump_cache_.data();
+  cpu_.state.translator.owner = this;
+  interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
 }
 
 Translator::~Translator() = default;
@@ -65,8 +67,25 @@ u32 Translator::usable() const {
   return avx ? kSseUsable | kAvxUsable : u32{kSseUsable};
 }
 
-u64 Translator::context() const {
-  return (cpu_.mmu.generation() << 8) | (usable() << 2) | cpu_.state.cpl;
+u64 Translator::context(bool global) const {
+  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 | usable() << 4 |
+         cpu_.state.cpl << 1 | (global ? 1 : 0);
+}
+
+void Translator::refresh_contexts() {
+  cpu_.state.translator.context = context(false);
+  cpu_.state.translator.global_context = context(true);
+}
+
+// The translation is what runs at RIP now.
+void Translator::enter_jump_cache(const Translation& translation) {
+  const u64 rip = cpu_.state.rip;
+  mmu::Mmu::Code code;
+  if (!cpu_.mmu.fetch(rip, code)) {
+    cpu_.state.fault.pending = false;  // the dispatcher will meet it again
+    return;
+  }
+  jump_cache_[jump_cache_index(rip)] = {rip, context(code.global), translation.entry, 0};
 }
 
 bool Translator::runnable() const {
@@ -86,10 +105,10 @@ bool Translator::ready(Block& block) {
 void Translator::run(Block& block) {
   CpuState& s = cpu_.state;
   auto* translation = static_cast<Translation*>(block.translation);
-  s.translator.context = context();
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
   while (true) {
-    jump_cache_[jump_cache_index(s.rip)] = {s.rip, s.translator.context, translation->entry, 0};
+    refresh_contexts();
+    enter_jump_cache(*translation);
     s.translator.code_page = s.rip & core::kPageMask;
     ++entered_;
     trampolines_.enter(&s, translation->entry);
@@ -101,21 +120,24 @@ void Translator::run(Block& block) {
     if (next == nullptr || !ready(*next)) break;
     translation = static_cast<Translation*>(next->translation);
     if (site && clears == clears_ && !site->linked) link(*site, *translation);
-    s.translator.context = context();
   }
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
 }
 
 u8* Translator::fill(CpuState* state, u64 la) {
   Vcpu& cpu = vcpu_of(state);
+  ++static_cast<Translator*>(state->translator.owner)->fills_;
   const u32 size = state->translator.access & 0xff;
   if (la % core::kPageSize + size > core::kPageSize) return nullptr;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
   return cpu.mmu.direct(la, state->translator.access & 0x100 ? mmu::Access::kWrite : mmu::Access::kRead);
 }
 
-After Translator::run_insn(Vcpu& cpu, const Insn& original, bool leave) {
-  CpuState& s = cpu.state;
+After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
+  Vcpu& cpu = vcpu_of(state);
+  CpuState& s = *state;
+  auto& self = *static_cast<Translator*>(s.translator.owner);
+  ++self.interpreted_[original.mnemonic];
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   cpu.last = nullptr;
   // A copy, followed by something that stops the handler chain.
@@ -133,13 +155,16 @@ After Translator::run_insn(Vcpu& cpu, const Insn& original, bool leave) {
       s.activity != core::Activity::kRunning || (s.mxcsr & kExceptionMasks) != kExceptionMasks ||
       s.fault.pending)
     return After::kLeave;
-  // A cheap stand-in for Translator::context(), which needs the translator: the same formula.
-  const bool sse = !(s.cr0 & (core::kCr0Em | core::kCr0Ts)) && (s.cr4 & core::kCr4Osfxsr);
-  const bool avx =
-      sse && cpu.model.has(core::Feature::kAvx) && (s.cr4 & core::kCr4Osxsave) && (s.xcr0 & 6) == 6;
-  s.translator.context =
-      (cpu.mmu.generation() << 8) | ((sse ? kSseUsable : 0u) | (avx ? kAvxUsable : 0u)) << 2 | s.cpl;
+  self.refresh_contexts();
   return After::kLookup;
+}
+
+void Translator::publish_counters() {
+  for (std::size_t m = 0; m < interpreted_.size(); ++m)
+    if (interpreted_[m] != 0)
+      cpu_.counters[std::string("jit.interpreted ") + ZydisMnemonicGetString(static_cast<ZydisMnemonic>(m))] =
+          interpreted_[m];
+  cpu_.counters["jit.soft-TLB misses"] = fills_;
 }
 
 // ---------------------------------------------------------------------------------------------------------------

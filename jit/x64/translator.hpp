@@ -28,6 +28,7 @@ class Translator final : public Backend {
   void run(Block& block) override;
   void forget(Block& block) override;
   void clear() override;
+  void publish_counters() override;
 
  private:
   struct Translation {
@@ -40,7 +41,9 @@ class Translator final : public Backend {
   enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2 };
 
   [[nodiscard]] u32 usable() const;  // vector instruction sets that would not fault now
-  [[nodiscard]] u64 context() const;
+  [[nodiscard]] u64 context(bool global) const;
+  void refresh_contexts();
+  void enter_jump_cache(const Translation& translation);
   [[nodiscard]] bool runnable() const;
   void translate(Block& block);
   void link(LinkSite& site, Translation& target);
@@ -49,7 +52,7 @@ class Translator final : public Backend {
   [[nodiscard]] static Vcpu& vcpu_of(core::CpuState* state);
 
   static u8* fill(core::CpuState* state, u64 la);
-  static After run_insn(Vcpu& cpu, const Insn& original, bool leave);
+  static After run_insn(core::CpuState* state, const Insn& original, bool leave);
 
   Vcpu& cpu_;
   BlockCache& blocks_;
@@ -61,6 +64,8 @@ class Translator final : public Backend {
   std::deque<Translation> translations_;
   std::deque<LinkSite> sites_;
   u64 clears_ = 0;
+  std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
+  u64 fills_ = 0;                 // soft-TLB misses of translated code
   core::Counters::Counter& translated_;
   core::Counters::Counter& translated_insns_;
   core::Counters::Counter& entered_;

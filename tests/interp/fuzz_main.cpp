@@ -1,4 +1,4 @@
-// The differential test: random programs on the interpreter and on the host's processor, all architectural state
+// The differential test: random programs on each engine and on the host's processor, all architectural state
 // compared. A failure is made as small as it gets, printed, and can be replayed with --seed and --case.
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ struct Options {
   u64 seed = 1, count = 100'000, failures = 10;
   std::optional<u64> number;
   u32 length = 8, mode = 0;
-  std::string model = "max";
+  std::string model = "max", engine;
   std::vector<std::string> only;
 };
 
@@ -37,9 +37,10 @@ std::string compare(const FuzzProgram& fuzz, Outcome guest, const Outcome& host)
 
 class Fuzzer {
  public:
-  Fuzzer(const Options& options, Mode mode)
+  Fuzzer(const Options& options, Mode mode, Engine engine)
       : options_(options),
-        guest_(options.model),
+        engine_(engine),
+        guest_(options.model, engine),
         generator_(find_encodings(guest_.model(), code_bits(mode)), mode, options.length) {
     drop_what_the_host_lacks();
     if (options_.only.empty()) return;
@@ -135,10 +136,10 @@ class Fuzzer {
     if (!kinds_.insert(kind).second) return;
     const u32 bits = code_bits(fuzz.program.mode);
     fmt::print(
-        "\nDIFFERS: {}   (replay: fuzz_interp --model {} --mode {} --length {} --seed {} --case {})\n{}"
-        "before (default, value):\n{}after (interpreter, host):\n{}",
-        kind, options_.model, bits, options_.length, options_.seed, number,
-        listing(fuzz.program.code, bits, layout(fuzz.program.mode).code), initial_state(fuzz), difference(fuzz));
+        "\nDIFFERS: {}   (replay: fuzz_interp --engine {} --model {} --mode {} --length {} --seed {} --case {})\n{}"
+        "before (default, value):\n{}after ({}, host):\n{}",
+        kind, engine_name(engine_), options_.model, bits, options_.length, options_.seed, number,
+        listing(fuzz.program.code, bits, layout(fuzz.program.mode).code), initial_state(fuzz), engine_name(engine_), difference(fuzz));
     std::fflush(stdout);
   }
 
@@ -166,26 +167,35 @@ class Fuzzer {
   }
 
   const Options& options_;
+  Engine engine_;
   GuestCpu guest_;
   FuzzGenerator generator_;
   std::set<std::string> kinds_;
   u64 differing_ = 0;
 };
 
-int run(const Options& options) {
-  u64 programs = 0, differing = 0;
+// Both modes of one engine; adds to `programs` how many it ran, and returns how many differed.
+u64 run_engine(const Options& options, Engine engine, u64& programs) {
+  u64 differing = 0;
   for (const Mode mode : {Mode::kUser64, Mode::kUser32}) {
     if ((options.mode != 0 && options.mode != code_bits(mode)) || !native_available(mode)) continue;
     // Three quarters of the programs are 64-bit ones.
     const u64 quarter = options.count / 4;
     const u64 both = mode == Mode::kUser64 ? options.count - quarter : quarter;
     const u64 count = options.number ? 1 : options.mode ? options.count : both;
-    Fuzzer fuzzer(options, mode);
+    Fuzzer fuzzer(options, mode, engine);
     differing += fuzzer.run(options.number.value_or(0), count);
     programs += count;
-    fmt::print("{}-bit: {} programs of up to {} out of {} instructions, seed {}\n", code_bits(mode), count,
-               options.length, fuzzer.mnemonics(), options.seed);
+    fmt::print("{}, {}-bit: {} programs of up to {} out of {} instructions, seed {}\n", engine_name(engine),
+               code_bits(mode), count, options.length, fuzzer.mnemonics(), options.seed);
   }
+  return differing;
+}
+
+int run(const Options& options) {
+  u64 programs = 0, differing = 0;
+  for (const Engine engine : engines())
+    if (options.engine.empty() || options.engine == engine_name(engine)) differing += run_engine(options, engine, programs);
   if (programs == 0) {
     constexpr int kSkipped = 77;  // to meson
     fmt::print("this host cannot run x86-64 programs\n");
@@ -200,13 +210,14 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   doppel::tests::Options options;
-  CLI::App app{"Random programs on Doppel's interpreter and on the host's processor"};
+  CLI::App app{"Random programs on Doppel's engines and on the host's processor"};
   app.add_option("--seed", options.seed, "which programs to make");
   app.add_option("--count", options.count, "how many programs");
   app.add_option("--case", options.number, "only this program of the seed");
   app.add_option("--mode", options.mode, "64 or 32; without it, both")->check(CLI::IsMember({32, 64}));
   app.add_option("--length", options.length, "instructions in a program, at most")->check(CLI::Range(1, 100));
   app.add_option("--only", options.only, "mnemonics to use")->delimiter(',');
+  app.add_option("--engine", options.engine, "interp or jit; without it, both")->check(CLI::IsMember({"interp", "jit"}));
   app.add_option("--model", options.model, "CPU model");
   app.add_option("--failures", options.failures, "stop after so many kinds of failures");
   CLI11_PARSE(app, argc, argv);

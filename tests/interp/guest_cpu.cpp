@@ -9,8 +9,12 @@
 #include "core/counters.hpp"
 #include "core/guest_ram.hpp"
 #include "core/interrupt_controller.hpp"
+#include "core/machine/vcpu_memory.hpp"
 #include "jit/dispatch.hpp"
 #include "jit/vcpu.hpp"
+#ifdef DOPPEL_TRANSLATOR_X64
+#include "jit/x64/translator.hpp"
+#endif
 #include "mmu/physical_memory.hpp"
 
 namespace doppel::tests {
@@ -83,7 +87,7 @@ core::CpuModel parse_model(std::string_view text) {
 }  // namespace
 
 struct GuestCpu::Machine {
-  explicit Machine(std::string_view model_text);
+  Machine(Engine engine, std::string_view model_text);
 
   void set_up_tables();
   void enter(const Program& program);
@@ -115,11 +119,21 @@ struct GuestCpu::Machine {
   mmu::PhysicalMemory memory{ram, mmio};
   NoInterrupts interrupts;
   core::ManualClock clock;
-  jit::Vcpu cpu{model, memory, ports, interrupts, clock, counters};
+  machine::VcpuMemory cpu_memory{model, memory, ports, interrupts, clock, counters};
+  jit::Vcpu& cpu = *cpu_memory;
   jit::Dispatcher dispatcher{cpu};
+  std::unique_ptr<jit::Backend> backend;
 };
 
-GuestCpu::Machine::Machine(std::string_view model_text) : model(parse_model(model_text)) {
+GuestCpu::Machine::Machine(Engine engine, std::string_view model_text) : model(parse_model(model_text)) {
+#ifdef DOPPEL_TRANSLATOR_X64
+  if (engine == Engine::kTranslator) {
+    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), jit::x64::Optimisations{.hot_runs = 0});
+    dispatcher.set_backend(backend.get());
+  }
+#else
+  if (engine == Engine::kTranslator) throw std::invalid_argument("this build has no translator");
+#endif
   ram.on_code_write([this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); });
   set_up_tables();
 }
@@ -281,7 +295,20 @@ void GuestCpu::Machine::take_frame(const Program& program, Outcome& out) {
   if (vector == core::Vector::kPF) out.address = cpu.state.cr2;
 }
 
-GuestCpu::GuestCpu(std::string_view model) : machine_(std::make_unique<Machine>(model)) {}
+std::span<const Engine> engines() {
+  static constexpr Engine kAll[] = {Engine::kInterpreter, Engine::kTranslator};
+#ifdef DOPPEL_TRANSLATOR_X64
+  return kAll;
+#else
+  return std::span(kAll).first(1);
+#endif
+}
+
+const char* engine_name(Engine engine) {
+  return engine == Engine::kInterpreter ? "interp" : "jit";
+}
+
+GuestCpu::GuestCpu(std::string_view model, Engine engine) : machine_(std::make_unique<Machine>(engine, model)) {}
 GuestCpu::~GuestCpu() = default;
 
 const core::CpuModel& GuestCpu::model() const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "core/cpuid.hpp"
@@ -11,10 +12,17 @@
 
 namespace doppel::tests {
 
+enum class Engine : u8 { kInterpreter, kTranslator };
+
+// The engines that this build has, and their names as for `doppel run --engine`.
+[[nodiscard]] std::span<const Engine> engines();
+[[nodiscard]] const char* engine_name(Engine engine);
+
 class GuestCpu {
  public:
   // `model` as for `doppel run --cpu`. Throws std::invalid_argument with the parser's sentence.
-  explicit GuestCpu(std::string_view model = "max");
+  // The translator translates everything before it first runs.
+  explicit GuestCpu(std::string_view model = "max", Engine engine = Engine::kInterpreter);
   ~GuestCpu();
 
   [[nodiscard]] Outcome run(const Program& program);

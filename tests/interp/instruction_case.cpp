@@ -4,9 +4,9 @@
 
 #include <cstring>
 #include <deque>
+#include <map>
 
 #include "tests/interp/assembler.hpp"
-#include "tests/interp/guest_cpu.hpp"
 #include "tests/interp/instruction_facts.hpp"
 #include "tests/interp/native_cpu.hpp"
 
@@ -136,20 +136,26 @@ CaseTable::CaseTable(Mode mode, std::span<const Case> cases)
 }
 
 void CaseTable::check() const {
-  static GuestCpu guest;
+  for (const Engine engine : engines()) check(engine);
+}
+
+void CaseTable::check(Engine engine) const {
+  static std::map<Engine, GuestCpu> guests;
+  GuestCpu& guest = guests.try_emplace(engine, "max", engine).first->second;
   for (std::size_t i = 0; i < cases_.size(); ++i) {
     const Case& item = cases_[i];
     const Program& program = prepared().programs[first_ + i];
     const std::optional<Outcome>& native = prepared().native[first_ + i];
     const CodeFacts facts = facts_of(program.code, code_bits(mode_));
-    INFO("case " << i << ": " << std::string(item.code) << "\n" << listing(program.code, code_bits(mode_), layout(mode_).code));
+    INFO(engine_name(engine) << ", case " << i << ": " << std::string(item.code) << "\n" << listing(program.code, code_bits(mode_), layout(mode_).code));
 
     const Outcome actual = guest.run(program);
     const std::string wrong = differences(actual, expected(item, program, facts, actual), facts.undefined_flags);
-    CHECK_MESSAGE(wrong.empty(), "interpreter, expected:\n" << wrong);
+    CHECK_MESSAGE(wrong.empty(), "guest, expected:\n" << wrong);
     if (!native) continue;
     const std::string oracle = differences(actual, *native, facts.undefined_flags);
-    CHECK_MESSAGE(oracle.empty(), "interpreter, host:\n" << oracle);
+    CHECK_MESSAGE(oracle.empty(), "guest, host:\n" << oracle);
+    if (engine != Engine::kInterpreter) continue;
     const std::string claim = differences(*native, expected(item, program, facts, *native), facts.undefined_flags);
     CHECK_MESSAGE(claim.empty(), "host, expected:\n" << claim);
   }

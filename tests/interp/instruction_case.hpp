@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 
+#include "tests/interp/guest_cpu.hpp"
 #include "tests/interp/machine_state.hpp"
 
 namespace doppel::tests {
@@ -99,6 +100,8 @@ class CaseTable {
   void check() const;
 
  private:
+  void check(Engine engine) const;
+
   Mode mode_;
   std::span<const Case> cases_;
   std::size_t first_;  // number of its first case among all tables' cases

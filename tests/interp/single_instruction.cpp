@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -24,13 +25,18 @@ struct Options {
   u64 seed = 1;
   u32 rounds = 32, failures = 20;
   std::optional<u64> trial;
-  std::string only;
+  std::string only, engine;
 };
 
 class FamilyTest {
  public:
   FamilyTest(const Family& family, std::string name, const Options& options)
-      : family_(family), name_(std::move(name)), options_(options) {}
+      : family_(family), name_(std::move(name)), options_(options) {
+    for (const Engine engine : engines())
+      if (options.engine.empty() || options.engine == engine_name(engine))
+        guests_.push_back({engine_name(engine), std::make_unique<GuestCpu>("max", engine)});
+    if (guests_.empty()) throw std::runtime_error("this build has no engine of that name");
+  }
 
   // How many forms differ or are missing.
   u64 run() {
@@ -53,6 +59,11 @@ class FamilyTest {
   }
 
  private:
+  struct Guest {
+    std::string engine;
+    std::unique_ptr<GuestCpu> cpu;
+  };
+
   [[nodiscard]] Program make(u64 number) const {
     const std::size_t count = family_.forms().size();
     Random random(options_.seed * 0x1'0000'0000 + number);
@@ -66,30 +77,34 @@ class FamilyTest {
   }
 
   void finish_batch() {
-    std::vector<Outcome> host = run_natively(programs_);
-    for (std::size_t i = 0; i < programs_.size(); ++i) {
-      const std::size_t form = numbers_[i] % family_.forms().size();
-      Outcome guest = guest_.run(programs_[i]);
-      family_.forgive(family_.forms()[form], programs_[i], guest, host[i]);
-      const u64 undefined = facts_of(programs_[i].code, code_bits(programs_[i].mode)).undefined_flags;
-      const std::string difference = differences(guest, host[i], undefined);
-      if (!difference.empty() && differing_.insert(form).second && differing_.size() <= options_.failures)
-        report(numbers_[i], programs_[i], difference);
-    }
+    const std::vector<Outcome> outcomes = run_natively(programs_);
+    for (std::size_t i = 0; i < programs_.size(); ++i)
+      for (const Guest& guest : guests_) compare(guest, numbers_[i], programs_[i], outcomes[i]);
     trials_ += programs_.size();
     programs_.clear();
     numbers_.clear();
   }
 
-  void report(u64 number, const Program& program, const std::string& difference) const {
+  void compare(const Guest& guest, u64 number, const Program& program, Outcome host) {
+    const std::size_t form = number % family_.forms().size();
+    Outcome outcome = guest.cpu->run(program);
+    family_.forgive(family_.forms()[form], program, outcome, host);
+    const u64 undefined = facts_of(program.code, code_bits(program.mode)).undefined_flags;
+    const std::string difference = differences(outcome, host, undefined);
+    if (!difference.empty() && differing_.insert(form).second && differing_.size() <= options_.failures)
+      report(guest.engine, number, program, difference);
+  }
+
+  void report(const std::string& engine, u64 number, const Program& program,
+              const std::string& difference) const {
     const u32 bits = code_bits(program.mode);
     Outcome zero, before{.state = program.initial, .data = program.data};
     zero.state.fcw = 0;
     zero.state.mxcsr = 0;
-    fmt::print("\nDIFFERS   (--seed {} --trial {} shows the state before)\n{}", options_.seed, number,
-               listing(program.code, bits, layout(program.mode).code));
+    fmt::print("\nDIFFERS   (--engine {} --seed {} --trial {} shows the state before)\n{}", engine,
+               options_.seed, number, listing(program.code, bits, layout(program.mode).code));
     if (options_.trial) fmt::print("before (zero, value):\n{}", differences(zero, before));
-    fmt::print("after (interpreter, host):\n{}", difference);
+    fmt::print("after ({}, host):\n{}", engine, difference);
     std::fflush(stdout);
   }
 
@@ -117,14 +132,14 @@ class FamilyTest {
       (outcomes[i].fault == static_cast<int>(core::Vector::kUD) ? absent : present).insert(forms[i].isa_set);
     std::erase_if(absent, [&](ZydisISASet set) { return present.contains(set); });
     std::copy_if(present.begin(), present.end(), std::inserter(absent, absent.end()),
-                 [&](ZydisISASet set) { return !jit::available(set, guest_.model()); });
+                 [&](ZydisISASet set) { return !jit::available(set, guests_.front().cpu->model()); });
     return absent;
   }
 
   const Family& family_;
   std::string name_;
   const Options& options_;
-  GuestCpu guest_;
+  std::vector<Guest> guests_;
   std::vector<Program> programs_;
   std::vector<u64> numbers_;
   std::set<std::size_t> differing_;  // forms
@@ -135,11 +150,13 @@ class FamilyTest {
 
 int test_family(const Family& family, const std::string& name, int argc, char** argv) {
   Options options;
-  CLI::App app{"Single instructions on Doppel's interpreter and on the host's processor"};
+  CLI::App app{"Single instructions on Doppel's engines and on the host's processor"};
   app.add_option("--seed", options.seed, "which states to make");
   app.add_option("--rounds", options.rounds, "trials of each form; 32 let an immediate take all its values");
   app.add_option("--trial", options.trial, "only this one of the seed");
   app.add_option("--only", options.only, "only forms whose text has this in it");
+  app.add_option("--engine", options.engine, "interp or jit; without it, both")
+      ->check(CLI::IsMember({"interp", "jit"}));
   app.add_option("--failures", options.failures, "how many failures to print");
   CLI11_PARSE(app, argc, argv);
   if (!native_available(Mode::kUser64)) {
