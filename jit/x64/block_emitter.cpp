@@ -276,7 +276,8 @@ void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
   write_back(dirty_);
   forget_vectors();
   const bool same_page = page_offset >= 0 && page_offset < static_cast<i64>(core::kPageSize);
-  if (!same_page || !context_.optimisations.chaining) {
+  if (!same_page || !context_.optimisations.chaining ||
+      context_.crosses_page(static_cast<u16>(page_offset))) {
     a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
     a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
     a.jmp(context_.trampolines.lookup);

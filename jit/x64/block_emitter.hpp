@@ -45,6 +45,8 @@ struct EmitterContext {
   bool sse_usable = false, avx_usable = false;  // vector instructions may be emitted as themselves
   // Flags that the code at `page_offset` of the block's page reads before it writes them.
   std::function<u8(u16 page_offset)> flags_live_at;
+  // Whether the instruction there continues on the next page: its block depends on that page's mapping too.
+  std::function<bool(u16 page_offset)> crosses_page;
 };
 
 class BlockEmitter {
@@ -96,6 +98,7 @@ class BlockEmitter {
   [[nodiscard]] bool emit_integer(const Insn& insn);
   [[nodiscard]] bool emit_divide(const Insn& insn);
   [[nodiscard]] bool emit_vector(const Insn& insn);
+  void emit_zero_upper();
   void emit_interpreted(const Insn& insn);
 
   // --- Flags.

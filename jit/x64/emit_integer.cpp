@@ -148,6 +148,7 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
       a.pause();
       return true;
     case ZYDIS_MNEMONIC_DIV:
+    case ZYDIS_MNEMONIC_IDIV:
       return emit_divide(insn);
     case ZYDIS_MNEMONIC_LFENCE:
       a.lfence();
@@ -163,23 +164,37 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
   }
 }
 
-// DIV of 4 and 8 bytes. The quotient fits exactly when the high half is below the divisor; else the
-// interpreter raises #DE.
+// DIV and IDIV of 4 and 8 bytes, where the quotient is sure to fit: the high half is below the divisor (DIV),
+// or is only the sign of the low half and the divisor neither 0 nor -1 (IDIV). Else the interpreter does it,
+// and raises #DE.
 bool BlockEmitter::emit_divide(const Insn& insn) {
   if (insn.op_size < 4) return false;
   const u32 size = insn.op_size;
   before_clobber(live_after(insn) & static_cast<u8>(~insn.flags_written));
+  const Gp divisor = sized(static_cast<u8>(kScratch1.id()), size);
+  const Gp other = sized(static_cast<u8>(kScratch0.id()), size);
   if (insn.op[0].kind == OperandKind::kMemory) {
     check_access(insn, size, false);
-    a.mov(sized(static_cast<u8>(kScratch1.id()), size), ptr(kScratch0, 0, size));
+    a.mov(divisor, ptr(kScratch0, 0, size));
   } else {
     load_guest(kScratch1, insn.op[0].reg / 8u);
   }
-  const Gp divisor = sized(static_cast<u8>(kScratch1.id()), size);
   slow_insns_.push_back({a.newLabel(), &insn, dirty_});
-  a.cmp(sized(core::kRdx, size), divisor);
-  a.jae(slow_insns_.back().entry);
-  a.div(divisor);
+  const asmjit::Label slow = slow_insns_.back().entry;
+  if (insn.mnemonic == ZYDIS_MNEMONIC_DIV) {
+    a.cmp(sized(core::kRdx, size), divisor);
+    a.jae(slow);
+    a.div(divisor);
+  } else {
+    a.mov(other, sized(core::kRax, size));
+    a.sar(other, size * 8 - 1);
+    a.cmp(other, sized(core::kRdx, size));
+    a.jne(slow);
+    a.lea(other, ptr(kScratch1, 1));
+    a.cmp(other, 1);
+    a.jbe(slow);
+    a.idiv(divisor);
+  }
   flags_ = Flags::kHost;
   return true;
 }

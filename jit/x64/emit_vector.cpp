@@ -49,7 +49,27 @@ bool implicit_xmm0(u16 mnemonic) {
 
 }  // namespace
 
+// Upper halves of all registers: those in host registers by the instruction, the others in memory.
+void BlockEmitter::emit_zero_upper() {
+  uses_avx_ = true;
+  a.mov(kScratch1.r32(), 0);
+  for (u32 number = 0; number < 16; ++number) {
+    if (loaded_ >> number & 1) continue;
+    for (const i64 half : {16, 24}) {
+      Mem upper = vector_home(number, 8);
+      upper.addOffset(half);
+      a.mov(upper, kScratch1);
+    }
+  }
+  a.vzeroupper();
+  dirty_ |= loaded_;
+}
+
 bool BlockEmitter::emit_vector(const Insn& insn) {
+  if (insn.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER && context_.avx_usable) {
+    emit_zero_upper();
+    return true;
+  }
   const Operand* memory = nullptr;
   const Operand* resident = nullptr;
   bool vector = false;

@@ -80,12 +80,13 @@ void Translator::refresh_contexts() {
 // The translation is what runs at RIP now.
 void Translator::enter_jump_cache(const Translation& translation) {
   const u64 rip = cpu_.state.rip;
-  mmu::Mmu::Code code;
-  if (!cpu_.mmu.fetch(rip, code)) {
+  mmu::Mmu::Code code, second{.global = true};
+  const bool crosses = translation.block->second_page != kNoPage;
+  if (!cpu_.mmu.fetch(rip, code) || (crosses && !cpu_.mmu.fetch((rip | ~core::kPageMask) + 1, second))) {
     cpu_.state.fault.pending = false;  // the dispatcher will meet it again
     return;
   }
-  jump_cache_[jump_cache_index(rip)] = {rip, context(code.global), translation.entry, 0};
+  jump_cache_[jump_cache_index(rip)] = {rip, context(code.global && second.global), translation.entry, 0};
 }
 
 bool Translator::runnable() const {
@@ -93,7 +94,7 @@ bool Translator::runnable() const {
 }
 
 bool Translator::ready(Block& block) {
-  if (!runnable() || block.second_page != kNoPage) return false;
+  if (!runnable()) return false;
   if (block.translation == nullptr) {
     if (++block.runs <= optimisations_.hot_runs) return false;
     translate(block);
@@ -185,6 +186,16 @@ u8 Translator::flags_live_at(Block& block, u16 page_offset) {
   return live | open;
 }
 
+bool Translator::crosses_page(Block& block, u16 page_offset) {
+  constexpr u16 kLongest = 15;
+  if (page_offset + kLongest <= static_cast<i32>(core::kPageSize)) return false;
+  bool whole = false;
+  blocks_.peek(block, page_offset, 1, [&](const Insn&) { return whole = true; });
+  block.depends_begin = std::min(block.depends_begin, page_offset);
+  block.depends_end = core::kPageSize;
+  return !whole;
+}
+
 void Translator::translate(Block& block) {
   if (cache_.left() < kLargestBlock) {
     clear();
@@ -194,9 +205,10 @@ void Translator::translate(Block& block) {
                          .optimisations = optimisations_,
                          .sse_usable = (can & kSseUsable) != 0,
                          .avx_usable = (can & kAvxUsable) != 0,
-                         .flags_live_at = [&](u16 offset) { return flags_live_at(block, offset); }};
+                         .flags_live_at = [&](u16 offset) { return flags_live_at(block, offset); },
+                         .crosses_page = [&](u16 offset) { return crosses_page(block, offset); }};
   block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
-  block.depends_end = static_cast<u16>(block.depends_begin + block.bytes);
+  block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
 
   asmjit::CodeHolder code;
   code.init(asmjit::Environment::host(), cache_.cursor());
@@ -238,7 +250,8 @@ void Translator::translate(Block& block) {
 void Translator::link(LinkSite& site, Translation& target) {
   // Jumps within a page: same linear page as the source, hence the same physical one as long as both are
   // valid.
-  if ((site.page | site.target) != target.block->physical) return;
+  // A block that continues on the next page depends on more than that.
+  if ((site.page | site.target) != target.block->physical || target.block->second_page != kNoPage) return;
   cache_.patch_jump(site.jump, target.entry);
   site.linked = true;
   target.incoming.push_back(&site);

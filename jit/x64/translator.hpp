@@ -49,6 +49,7 @@ class Translator final : public Backend {
   void link(LinkSite& site, Translation& target);
   void unlink(LinkSite& site);
   [[nodiscard]] u8 flags_live_at(Block& block, u16 page_offset);
+  [[nodiscard]] bool crosses_page(Block& block, u16 page_offset);
   [[nodiscard]] static Vcpu& vcpu_of(core::CpuState* state);
 
   static u8* fill(core::CpuState* state, u64 la);

@@ -147,7 +147,7 @@ void CaseTable::check(Engine engine) const {
     const Program& program = prepared().programs[first_ + i];
     const std::optional<Outcome>& native = prepared().native[first_ + i];
     const CodeFacts facts = facts_of(program.code, code_bits(mode_));
-    INFO(engine_name(engine) << ", case " << i << ": " << std::string(item.code) << "\n" << listing(program.code, code_bits(mode_), layout(mode_).code));
+    INFO(std::string(engine_name(engine)) << ", case " << i << ": " << std::string(item.code) << "\n" << listing(program.code, code_bits(mode_), layout(mode_).code));
 
     const Outcome actual = guest.run(program);
     const std::string wrong = differences(actual, expected(item, program, facts, actual), facts.undefined_flags);

@@ -85,9 +85,9 @@ class FamilyTest {
     numbers_.clear();
   }
 
-  void compare(const Guest& guest, u64 number, const Program& program, Outcome host) {
+  void compare(const Guest& guest, u64 number, const Program& program, const Outcome& native) {
     const std::size_t form = number % family_.forms().size();
-    Outcome outcome = guest.cpu->run(program);
+    Outcome outcome = guest.cpu->run(program), host = native;
     family_.forgive(family_.forms()[form], program, outcome, host);
     const u64 undefined = facts_of(program.code, code_bits(program.mode)).undefined_flags;
     const std::string difference = differences(outcome, host, undefined);

@@ -1,5 +1,5 @@
 // Differential tests of single instructions: every form of an instruction family, in many random states, on
-// the interpreter and on the host's own processor. This is what they share: the order of trials, the
+// each engine and on the host's own processor. This is what they share: the order of trials, the
 // comparison, the command line. A family says what its forms are and what state suits them. Complements the
 // random programs of fuzz_main.cpp, which reach a given form with a given operand only by chance.
 #pragma once
