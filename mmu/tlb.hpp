@@ -6,7 +6,7 @@
 
 namespace doppel::mmu {
 
-inline constexpr u32 kTlbEntries = 1024;
+inline constexpr u32 kTlbEntries = 4096;
 inline constexpr u64 kTlbInvalid = ~u64{0};  // never equals a page address
 
 // A tag holds the linear page address when that kind of access may go straight to host memory, else

@@ -192,7 +192,7 @@ void BlockEmitter::check_access(const Insn& insn, u32 size, bool write, bool ali
 // entry.addend
 void BlockEmitter::check_address(const Insn& insn, const Mem& address, bool spilled, u32 size, bool write,
                                  bool aligned) {
-  static_assert(mmu::kTlbEntries * sizeof(mmu::TlbEntry) == 0x8000, "mask below");
+  constexpr u32 kIndexMask = (mmu::kTlbEntries - 1) * sizeof(mmu::TlbEntry);
   const Mem home = DOPPEL_STATE(translator.effective_address, 8);
   SlowAccess slow{a.newLabel(), a.newLabel(), &insn, address, spilled, size | (write ? 0x100u : 0u),
                   loaded_,      dirty_};
@@ -207,7 +207,7 @@ void BlockEmitter::check_address(const Insn& insn, const Mem& address, bool spil
     a.jnz(slow_insns_.back().entry);
   }
   a.shr(kScratch1, 12 - 5);
-  a.and_(kScratch1.r32(), 0x7fe0);
+  a.and_(kScratch1.r32(), kIndexMask);
   a.add(kScratch1, DOPPEL_STATE(tlb, 8));
   if (spilled) {
     if (size > 1) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(size - 1)));
@@ -252,13 +252,20 @@ void BlockEmitter::emit_interpreted(const Insn& insn) {
   before_clobber(needed_by(insn) | (insn.flow == Flow::kNext ? 0 : kAllFlags));
   write_back(dirty_);
   forget_vectors();
-  load_run_arguments(a, &insn, page_offset_);
   if (insn.flow == Flow::kNext) {
-    a.call(context_.trampolines.run_in_block);
+    load_run_arguments(a, &insn, page_offset_);
+    const Trampolines& t = context_.trampolines;
+    a.call(uses_mxcsr(insn) ? t.run_in_block : t.run_plain_in_block);
   } else {
-    a.jmp(context_.trampolines.run_and_leave);
+    run_and_leave(insn);
     ended_ = true;
   }
+}
+
+void BlockEmitter::run_and_leave(const Insn& insn) {
+  load_run_arguments(a, &insn, page_offset_);
+  const Trampolines& t = context_.trampolines;
+  a.jmp(uses_mxcsr(insn) ? t.run_and_leave : t.run_plain_and_leave);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -337,14 +344,12 @@ void BlockEmitter::emit_cold_paths() {
     loaded_ = loaded;
     a.jmp(slow.resume);
     a.bind(failed);
-    load_run_arguments(a, slow.insn, page_offset_);
-    a.jmp(context_.trampolines.run_and_leave);
+    run_and_leave(*slow.insn);
   }
   for (const SlowInsn& slow : slow_insns_) {
     a.bind(slow.entry);
     write_back(slow.dirty);
-    load_run_arguments(a, slow.insn, page_offset_);
-    a.jmp(context_.trampolines.run_and_leave);
+    run_and_leave(*slow.insn);
   }
   dead_entry_ = a.offset();
   store_rip(page_offset_);

@@ -97,9 +97,11 @@ class BlockEmitter {
   [[nodiscard]] bool emit_stack(const Insn& insn);
   [[nodiscard]] bool emit_integer(const Insn& insn);
   [[nodiscard]] bool emit_divide(const Insn& insn);
+  void emit_for_kernel(const Insn& insn);
   [[nodiscard]] bool emit_vector(const Insn& insn);
   void emit_zero_upper();
   void emit_interpreted(const Insn& insn);
+  void run_and_leave(const Insn& insn);  // in the interpreter
 
   // --- Flags.
   [[nodiscard]] u8 live_after(const Insn& insn) const { return live_after_[index_of(insn)]; }

@@ -144,6 +144,13 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
     case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_PREFETCHW:
       return true;
+    case ZYDIS_MNEMONIC_CLI:
+    case ZYDIS_MNEMONIC_SWAPGS:
+      if (insn.flow == Flow::kNext) {
+        emit_for_kernel(insn);
+        return true;
+      }
+      return false;
     case ZYDIS_MNEMONIC_PAUSE:
       a.pause();
       return true;
@@ -162,6 +169,22 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
     default:
       return false;
   }
+}
+
+// CLI and SWAPGS at CPL 0; at other levels the interpreter decides.
+void BlockEmitter::emit_for_kernel(const Insn& insn) {
+  before_clobber(needed_by(insn));
+  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
+  a.cmp(DOPPEL_STATE(cpl, 1), 0);
+  a.jne(slow_insns_.back().entry);
+  if (insn.mnemonic == ZYDIS_MNEMONIC_CLI) {
+    a.and_(DOPPEL_STATE(rflags, 4), ~static_cast<i32>(core::kIf));
+    return;
+  }
+  a.mov(kScratch0, segment_base(core::kGs));
+  a.mov(kScratch1, DOPPEL_STATE(kernel_gs_base, 8));
+  a.mov(segment_base(core::kGs), kScratch1);
+  a.mov(DOPPEL_STATE(kernel_gs_base, 8), kScratch0);
 }
 
 // DIV and IDIV of 4 and 8 bytes, where the quotient is sure to fit: the high half is below the divisor (DIV),

@@ -67,6 +67,33 @@ namespace doppel::jit::x64 {
   return insn.mnemonic == ZYDIS_MNEMONIC_JMP && insn.op[0].kind == OperandKind::kImmediate &&
          !(insn.flags & kFar);
 }
+// Whether the interpreter's handler may do vector arithmetic, or read or write MXCSR.
+[[nodiscard]] inline bool uses_mxcsr(const Insn& insn) {
+  for (const Operand& op : insn.op)
+    if (op.kind == OperandKind::kVector || op.kind == OperandKind::kMmx) return true;
+  switch (insn.mnemonic) {
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_STMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
+    case ZYDIS_MNEMONIC_VSTMXCSR:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+      return true;
+    default:
+      return false;
+  }
+}
+
 [[nodiscard]] inline bool is_shift(u16 mnemonic) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_SHL:

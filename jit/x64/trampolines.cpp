@@ -77,11 +77,13 @@ void emit_fill(Assembler& a, const Callbacks& callbacks) {
 }
 
 // Common to both ways of running an instruction: everything to CpuState, the call, the verdict in EAX.
-void emit_run(Assembler& a, u64 function, i32 shift) {
+void emit_run(Assembler& a, u64 function, i32 shift, bool plain) {
   move_registers(a, true, shift, false);
   a.mov(shifted(gpr_home(core::kGprRip), shift), kScratch1);
-  a.stmxcsr(shifted(DOPPEL_STATE(mxcsr, 4), shift));
-  a.ldmxcsr(shifted(DOPPEL_STATE(translator.host_mxcsr, 4), shift));
+  if (!plain) {
+    a.stmxcsr(shifted(DOPPEL_STATE(mxcsr, 4), shift));
+    a.ldmxcsr(shifted(DOPPEL_STATE(translator.host_mxcsr, 4), shift));
+  }
   a.lea(rdi, ptr(rsp, shift));
   a.mov(rsi, kScratch0);
   if (shift != 0) a.sub(rsp, 8);
@@ -90,22 +92,13 @@ void emit_run(Assembler& a, u64 function, i32 shift) {
   if (shift != 0) a.add(rsp, 8);
 }
 
-// Goes on at CpuState::rip; registers are in CpuState.
-void emit_resume_at_rip(Assembler& a, const asmjit::Label& lookup) {
-  a.ldmxcsr(DOPPEL_STATE(mxcsr, 4));
-  move_registers(a, false, 0, false);
-  a.mov(kScratch0, DOPPEL_STATE(rip, 8));
-  a.jmp(lookup);
-}
-
 }  // namespace
 
 Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
   asmjit::CodeHolder code;
   code.init(asmjit::Environment::host(), cache.cursor());
   Assembler a(&code);
-  asmjit::Label exit = a.newLabel(), lookup = a.newLabel(), leave = a.newLabel(), resume = a.newLabel();
-  asmjit::Label leave_call = a.newLabel(), resume_call = a.newLabel();
+  asmjit::Label exit = a.newLabel(), lookup = a.newLabel();
   Trampolines t;
   const auto here = [&] { return cache.cursor() + a.offset(); };
 
@@ -120,29 +113,43 @@ Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
   t.fill = here();
   emit_fill(a, callbacks);
 
-  t.run_in_block = here();
-  emit_run(a, reinterpret_cast<u64>(callbacks.run_in_block), 8);
-  a.cmp(eax, static_cast<u32>(After::kLeave));
-  a.je(leave_call);
-  a.ja(resume_call);
-  a.ldmxcsr(shifted(DOPPEL_STATE(mxcsr, 4), 8));
-  move_registers(a, false, 8, false);
-  a.ret();
-  a.bind(leave_call);
-  a.add(rsp, 8);
-  a.bind(leave);
-  a.mov(DOPPEL_STATE(translator.link_site, 8), 0);
-  emit_return(a);
-  a.bind(resume_call);
-  a.add(rsp, 8);
-  a.bind(resume);
-  emit_resume_at_rip(a, lookup);
+  for (const bool plain : {false, true}) {
+    asmjit::Label leave = a.newLabel(), leave_call = a.newLabel(), resume = a.newLabel(),
+                  resume_call = a.newLabel();
+    (plain ? t.run_plain_in_block : t.run_in_block) = here();
+    emit_run(a, reinterpret_cast<u64>(callbacks.run_in_block), 8, plain);
+    a.cmp(eax, static_cast<u32>(After::kLeave));
+    a.je(leave_call);
+    a.ja(resume_call);
+    if (!plain) a.ldmxcsr(shifted(DOPPEL_STATE(mxcsr, 4), 8));
+    move_registers(a, false, 8, false);
+    a.ret();
 
-  t.run_and_leave = here();
-  emit_run(a, reinterpret_cast<u64>(callbacks.run_and_leave), 0);
-  a.cmp(eax, static_cast<u32>(After::kLeave));
-  a.je(leave);
-  a.jmp(resume);
+    a.bind(leave_call);
+    a.add(rsp, 8);
+    a.bind(leave);
+    if (plain) {
+      a.stmxcsr(DOPPEL_STATE(mxcsr, 4));
+      a.ldmxcsr(DOPPEL_STATE(translator.host_mxcsr, 4));
+    }
+    a.mov(DOPPEL_STATE(translator.link_site, 8), 0);
+    emit_return(a);
+
+    // Goes on at CpuState::rip.
+    a.bind(resume_call);
+    a.add(rsp, 8);
+    a.bind(resume);
+    if (!plain) a.ldmxcsr(DOPPEL_STATE(mxcsr, 4));
+    move_registers(a, false, 0, false);
+    a.mov(kScratch0, DOPPEL_STATE(rip, 8));
+    a.jmp(lookup);
+
+    (plain ? t.run_plain_and_leave : t.run_and_leave) = here();
+    emit_run(a, reinterpret_cast<u64>(callbacks.run_and_leave), 0, plain);
+    a.cmp(eax, static_cast<u32>(After::kLeave));
+    a.je(leave);
+    a.jmp(resume);
+  }
 
   // RIP in kScratch0:
   //   entry = jump_cache[(rip ^ rip >> 12) % entries]; if entry.rip == rip and entry.context == context: jump

@@ -43,6 +43,9 @@ struct Trampolines {
   u64 exit = 0;  // jump: CpuState::rip and link_site are set
   u64 fill =
       0;  // call: kScratch0 is the address, translator.access the kind; result in kScratch0, ZF: failed
+  // The plain ones are for instructions that neither use vector arithmetic nor touch MXCSR: they leave the
+  // guest's loaded.
+  u64 run_plain_in_block = 0, run_plain_and_leave = 0;
   u64 run_in_block = 0;   // call: kScratch0 is the Insn, kScratch1 the block's first RIP
   u64 run_and_leave = 0;  // jump: the same
   u64 lookup = 0;         // jump: kScratch0 is the RIP to go to

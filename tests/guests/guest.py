@@ -1,5 +1,5 @@
 """Drives `doppel` as a person would: on a pseudo-terminal or through pipes, typing and waiting for what it shows.
-Used by the tests in this folder, each started as `TEST.py DOPPEL-PROGRAM GUESTS-FOLDER`."""
+Used by the tests in this folder, each started as `TEST.py DOPPEL-PROGRAM GUESTS-FOLDER [ENGINE]`."""
 
 import os
 import pathlib
@@ -16,15 +16,16 @@ BOOT_SECONDS = 240  # on a slow machine, with other tests beside it
 COMMAND_SECONDS = 60
 SKIPPED = 77  # to meson
 
-if len(sys.argv) != 3:
-    sys.exit(f"usage: {sys.argv[0]} DOPPEL-PROGRAM GUESTS-FOLDER")
-program, guests = sys.argv[1], pathlib.Path(sys.argv[2])
+if len(sys.argv) not in (3, 4):
+    sys.exit(f"usage: {sys.argv[0]} DOPPEL-PROGRAM GUESTS-FOLDER [ENGINE]")
+program, guests, engine = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
 kernel, initramfs = guests / "vmlinuz", guests / "initramfs.cpio"
 
 
 def linux(*options, append="console=ttyS0 quiet"):
     """Arguments that boot the test guest."""
-    return ["run", "--kernel", kernel, "--initrd", initramfs, "--append", append, *options]
+    engine_options = ["--engine", *engine] if engine else []
+    return ["run", "--kernel", kernel, "--initrd", initramfs, "--append", append, *engine_options, *options]
 
 
 class Doppel:

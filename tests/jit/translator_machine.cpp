@@ -313,6 +313,10 @@ u64 Machine::record_count() const {
   return std::min<u64>(parts_->get<u64>(kVariables), kMaxRecords);
 }
 
+u64 Machine::stub(core::Vector vector) const {
+  return parts_->get<u64>(kKernelCode) + 16 * static_cast<u64>(vector);
+}
+
 jit::Vcpu& Machine::cpu() {
   return parts_->cpu;
 }

@@ -2,6 +2,7 @@
 // program leaves the same Outcome in all of them; the tests compare.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,7 +23,6 @@ struct Engine {
 
 struct Outcome {
   bool finished = false;  // the processor halted, or shut down
-  core::CpuState* state = nullptr;
   std::vector<Record> records;
   std::array<u64, 16> gpr{};
   std::array<core::VectorRegister, 16> vec{};
@@ -56,6 +56,7 @@ class Machine {
   // Copies code bytes at a linear address of the program, as the processor would fetch them now. Returns how many.
   [[nodiscard]] std::size_t code_at(u64 linear, std::span<u8> out) const;
   [[nodiscard]] u64 record_count() const;
+  [[nodiscard]] u64 stub(core::Vector vector) const;  // where the kernel takes it
   // Forgets all blocks and translations.
   void clear();
   [[nodiscard]] const core::CpuModel& model() const;

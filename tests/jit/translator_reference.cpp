@@ -1,0 +1,186 @@
+#include "tests/jit/translator_reference.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+
+#include "tests/interp/instruction_facts.hpp"
+
+namespace doppel::tests::translator {
+namespace {
+
+using core::kAf;
+using core::kArithmeticFlags;
+using core::kCf;
+using core::kOf;
+
+constexpr u64 kMaxSteps = 40'000;       // of the program
+constexpr u64 kMaxAllSteps = 200'000;   // the kernel's too
+
+struct FlagEffects {
+  u64 read = 0, defined = 0, undefined = 0;
+};
+
+bool is_rotate(ZydisMnemonic m) {
+  return m == ZYDIS_MNEMONIC_ROL || m == ZYDIS_MNEMONIC_ROR || m == ZYDIS_MNEMONIC_RCL || m == ZYDIS_MNEMONIC_RCR;
+}
+
+// Shifts and rotates: what is defined depends on the count.
+std::optional<FlagEffects> shift_effects(const ZydisDecodedInstruction& i, const core::CpuState& state) {
+  const auto category = i.meta.category;
+  if (category != ZYDIS_CATEGORY_SHIFT && category != ZYDIS_CATEGORY_ROTATE) return {};
+  if (i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) return {};
+  const bool by_one = i.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (i.opcode == 0xd0 || i.opcode == 0xd1);
+  const u64 raw = by_one ? 1 : i.raw.imm[0].size != 0 ? i.raw.imm[0].value.u : state.gpr[core::kRcx];
+  const u64 count = raw & (i.operand_width == 64 ? 63 : 31);
+  FlagEffects out;
+  const bool through_carry = i.mnemonic == ZYDIS_MNEMONIC_RCL || i.mnemonic == ZYDIS_MNEMONIC_RCR;
+  if (count == 0) return out;
+  if (through_carry) out.read = kCf;
+  out.defined = is_rotate(i.mnemonic) ? kCf | kOf : kArithmeticFlags;
+  if (through_carry && count % (i.operand_width + 1u) == 0) out.defined &= ~kCf;
+  if (count != 1) out.undefined |= kOf;
+  if (!is_rotate(i.mnemonic)) {
+    out.undefined |= kAf;
+    if (count >= i.operand_width && i.mnemonic != ZYDIS_MNEMONIC_SAR) out.undefined |= kCf;
+  }
+  out.defined &= ~out.undefined;
+  return out;
+}
+
+FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& state) {
+  if (const auto shift = shift_effects(i, state)) return *shift;
+  FlagEffects out;
+  switch (i.mnemonic) {
+    case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFQ:
+    case ZYDIS_MNEMONIC_SYSCALL:
+      out.read = kArithmeticFlags;
+      return out;
+    case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFQ:
+      out.defined = kArithmeticFlags;
+      return out;
+    default:
+      break;
+  }
+  const ZydisAccessedFlags* flags = i.cpu_flags;
+  if (flags == nullptr) return out;
+  out.read = flags->tested & kArithmeticFlags;
+  out.undefined = flags->undefined & kArithmeticFlags;
+  out.defined = (flags->modified | flags->set_0 | flags->set_1) & kArithmeticFlags & ~out.undefined;
+  const bool repeated = i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+  if (repeated && (i.address_width == 64 ? state.gpr[core::kRcx] : state.gpr[core::kRcx] & 0xffff'ffff) == 0) return {};
+  return out;
+}
+
+class Stepper {
+ public:
+  Stepper(Machine& machine, const Program& program, const Image& image) : machine_(machine) {
+    for (const Image::Start& start : image.starts) {
+      const Item& item = program.sections[start.section].items[start.item];
+      if (item.flags_hidden != 0) hidden_[start.address] |= item.flags_hidden;
+    }
+  }
+
+  Reference run() {
+    Reference out;
+    const core::CpuState& s = machine_.cpu().state;
+    u64 all = 0;
+    while (out.verdict == Reference::Verdict::kGood) {
+      if (out.steps >= kMaxSteps || ++all > kMaxAllSteps) {
+        out.verdict = Reference::Verdict::kTooLong;
+        break;
+      }
+      const bool in_program = s.rip < kKernel;
+      const FlagEffects effects = in_program ? at_rip() : FlagEffects{};
+      if (effects.read & undefined_) {
+        out.verdict = Reference::Verdict::kReadsUndefinedFlags;
+        out.at = s.rip;
+        break;
+      }
+      const u64 rip = s.rip;
+      if (machine_.step()) break;
+      if (!in_program) {
+        if (s.rip < kKernel && faulted_at_ != 0) {
+          if (s.rip != faulted_at_) undefined_ = 0;  // the kernel skipped the instruction
+          faulted_at_ = 0;
+        }
+        continue;
+      }
+      ++out.steps;
+      // DR6-style traps come after the instruction.
+      const bool trapped = s.rip >= kKernel && !system_call_ && !software_interrupt_ && debug_trap();
+      if (s.rip < kKernel || system_call_ || software_interrupt_ || trapped)
+        undefined_ = (undefined_ & ~effects.defined) | effects.undefined;
+      if (s.rip < kKernel || system_call_) continue;
+      if (software_interrupt_ || trapped) {
+        out.undefined.push_back(undefined_);
+      } else {
+        out.undefined.push_back(kArithmeticFlags);
+        faulted_at_ = rip;
+      }
+    }
+    out.outcome = machine_.outcome();
+    return out;
+  }
+
+ private:
+  // What the instruction about to run does to flags.
+  FlagEffects at_rip() {
+    const core::CpuState& s = machine_.cpu().state;
+    u8 bytes[15];
+    ZydisDecodedInstruction instruction;
+    const std::size_t count = machine_.code_at(s.rip, bytes);
+    system_call_ = software_interrupt_ = false;
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, bytes, count, &instruction))) return {};
+    system_call_ = instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && s.cpl == 3;
+    software_interrupt_ = instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
+    FlagEffects out = effects_of(instruction, s);
+    if (const auto it = hidden_.find(s.rip & ~(kFourGiB | kAlias)); it != hidden_.end()) out.read &= ~it->second;
+    return out;
+  }
+  // Whether what was just delivered is a #DB: the handler's stub follows stub 0.
+  bool debug_trap() {
+    const core::CpuState& s = machine_.cpu().state;
+    return s.rip == machine_.stub(core::Vector::kDB);
+  }
+
+  Machine& machine_;
+  std::unordered_map<u64, u64> hidden_;
+  u64 undefined_ = 0;
+  u64 faulted_at_ = 0;
+  bool system_call_ = false, software_interrupt_ = false;
+};
+
+}  // namespace
+
+Reference run_reference(Machine& machine, const Program& program, const Image& image) {
+  if (image.bytes.empty()) return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}};
+  machine.load(program, image);
+  return Stepper(machine, program, image).run();
+}
+
+Reference repair(Machine& machine, Program& program, Image& image) {
+  constexpr u32 kAttempts = 40;
+  Reference out;
+  for (u32 attempt = 0; attempt < kAttempts; ++attempt) {
+    image = lay_out(program);
+    out = run_reference(machine, program, image);
+    if (out.verdict != Reference::Verdict::kReadsUndefinedFlags) return out;
+    const u64 at = out.at & ~(kFourGiB | kAlias);
+    // The item with the instruction, of the last address space seen.
+    const Image::Start* found = nullptr;
+    const bool other = machine.cpu().state.cr3 != kSpaceA;
+    for (const Image::Start& start : image.starts)
+      if (start.address <= at && (at < kOverlay || program.sections[start.section].other_space == other)) found = &start;
+    if (found == nullptr) return out;
+    auto& items = program.sections[found->section].items;
+    Item compare{.bytes = {0x3c, static_cast<u8>(at)}, .fixups = {}, .table = {}, .labels = {}};  // CMP AL, n
+    compare.labels.swap(items[found->item].labels);
+    items.insert(items.begin() + found->item, std::move(compare));
+  }
+  return out;
+}
+
+}  // namespace doppel::tests::translator
