@@ -153,6 +153,12 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
         arithmetic_flags(accessed->modified | accessed->set_0 | accessed->set_1 | accessed->undefined);
   }
 
+  if (from.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && from.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+      from.opcode >= 0xd8 && from.opcode <= 0xdf) {
+    insn.x87_opcode = from.opcode;
+    insn.x87_modrm = static_cast<u8>(from.raw.modrm.mod << 6 | from.raw.modrm.reg << 3 | from.raw.modrm.rm);
+  }
+
   bool immediate_seen = false;
   for (u8 i = 0; i < from.operand_count_visible && i < 4; ++i) {
     const ZydisDecodedOperand& op = operands[i];

@@ -88,6 +88,8 @@ struct Insn {
   Flow flow = Flow::kNext;
   u8 flags_read = 0;     // ArithmeticFlag bits the instruction tests (from Zydis)
   u8 flags_written = 0;  // those it modifies, sets, clears or leaves undefined
+  u8 x87_opcode = 0;     // D8-DF of an x87 instruction, else 0,
+  u8 x87_modrm = 0;      // and its ModRM byte
 };
 
 // The meaning of one mnemonic: `bind` picks the handler that fits the operands, or nullptr if there is none

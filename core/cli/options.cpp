@@ -131,6 +131,11 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
         ->type_name("NAME")
         ->capture_default_str();
     command
+        ->add_option("--no-opt", off,
+                     fmt::format("Switch optimisations of the translator off: {}",
+                                 fmt::join(machine::optimisation_names(), ",")))
+        ->type_name("NAMES");
+    command
         ->add_option(
             "--debug", debug,
             fmt::format("Log to stderr: all, or any of {}", fmt::join(core::log_category_names(), ",")))

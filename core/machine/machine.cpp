@@ -56,6 +56,7 @@ std::unique_ptr<core::GuestRam> make_ram(u64 size) {
 constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations[] = {
     {"native-integer", &jit::x64::Optimisations::native_integer},
     {"native-vector", &jit::x64::Optimisations::native_vector},
+    {"native-x87", &jit::x64::Optimisations::native_x87},
     {"flag-liveness", &jit::x64::Optimisations::flag_liveness},
     {"chaining", &jit::x64::Optimisations::chaining}};
 #endif

@@ -1,5 +1,7 @@
 #include "jit/x64/block_emitter.hpp"
 
+#include <utility>
+
 #include "core/guest_ram.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
 #include "mmu/tlb.hpp"
@@ -109,6 +111,13 @@ void BlockEmitter::vector_load(u8 number) {
   else
     a.movups(xmm(number), vector_home(number, 16));
   loaded_ |= static_cast<u16>(1u << number);
+}
+
+void BlockEmitter::reload(u16 loaded) {
+  const u16 before = std::exchange(loaded_, u16{0});
+  for (u8 number = 0; number < 16; ++number)
+    if (loaded >> number & 1) vector_load(number);
+  loaded_ = before;
 }
 
 void BlockEmitter::write_back(u16 dirty) {
@@ -238,6 +247,7 @@ void BlockEmitter::emit_insn(const Insn& insn) {
   if (emit_control_flow(insn)) return;
   if (o.native_integer && (emit_stack(insn) || emit_integer(insn))) return;
   if (o.native_vector && emit_vector(insn)) return;
+  if (o.native_x87 && emit_x87(insn)) return;
   emit_interpreted(insn);
 }
 
@@ -252,6 +262,7 @@ void BlockEmitter::emit_interpreted(const Insn& insn) {
   before_clobber(needed_by(insn) | (insn.flow == Flow::kNext ? 0 : kAllFlags));
   write_back(dirty_);
   forget_vectors();
+  x87_resident_ = false;
   if (insn.flow == Flow::kNext) {
     load_run_arguments(a, &insn, page_offset_);
     const Trampolines& t = context_.trampolines;
@@ -337,14 +348,17 @@ void BlockEmitter::emit_cold_paths() {
     a.call(context_.trampolines.fill);
     const Label failed = a.newLabel();
     a.jz(failed);
-    const u16 loaded = loaded_;
-    loaded_ = 0;
-    for (u8 number = 0; number < 16; ++number)
-      if (slow.loaded >> number & 1) vector_load(number);
-    loaded_ = loaded;
+    reload(slow.loaded);
     a.jmp(slow.resume);
     a.bind(failed);
     run_and_leave(*slow.insn);
+  }
+  for (const SlowX87& slow : slow_x87_) {
+    a.bind(slow.entry);
+    write_back(slow.dirty);
+    a.call(context_.trampolines.move_x87_in);
+    reload(slow.loaded);
+    a.jmp(slow.resume);
   }
   for (const SlowInsn& slow : slow_insns_) {
     a.bind(slow.entry);

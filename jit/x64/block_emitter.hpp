@@ -34,6 +34,7 @@ struct Optimisations {
   u32 hot_runs = 3;            // interpreted runs before a block is translated
   bool native_integer = true;  // else the interpreter runs every instruction that is not control flow
   bool native_vector = true;
+  bool native_x87 = true;
   bool flag_liveness = true;  // else flags are live everywhere
   bool chaining = true;       // else every jump goes through the jump cache
 };
@@ -42,7 +43,7 @@ struct Optimisations {
 struct EmitterContext {
   const Trampolines& trampolines;
   const Optimisations& optimisations;
-  bool sse_usable = false, avx_usable = false;  // vector instructions may be emitted as themselves
+  bool sse_usable = false, avx_usable = false, x87_usable = false;  // may be emitted as themselves
   // Flags that the code at `page_offset` of the block's page reads before it writes them.
   std::function<u8(u16 page_offset)> flags_live_at;
   // Whether the instruction there continues on the next page: its block depends on that page's mapping too.
@@ -57,6 +58,7 @@ class BlockEmitter {
 
   [[nodiscard]] bool uses_sse() const { return uses_sse_; }
   [[nodiscard]] bool uses_avx() const { return uses_avx_; }
+  [[nodiscard]] bool uses_x87() const { return uses_x87_; }
   // Offsets from the start of the emitted code in `jump` and `stub`.
   [[nodiscard]] std::vector<LinkSite>& sites() { return sites_; }
   // Offset of the code that leaves at the block's first instruction: entered when the block has been
@@ -73,6 +75,10 @@ class BlockEmitter {
     Mem address;   // computes the address again; not used when `spilled`
     bool spilled;  // the address is in translator.effective_address
     u32 access;    // translator.access
+    u16 loaded, dirty;
+  };
+  struct SlowX87 {  // the guest's x87 state moves into the host's FPU
+    asmjit::Label entry, resume;
     u16 loaded, dirty;
   };
   struct SlowInsn {  // run in the interpreter, then leave
@@ -100,6 +106,7 @@ class BlockEmitter {
   void emit_for_kernel(const Insn& insn);
   [[nodiscard]] bool emit_vector(const Insn& insn);
   void emit_zero_upper();
+  [[nodiscard]] bool emit_x87(const Insn& insn);
   void emit_interpreted(const Insn& insn);
   void run_and_leave(const Insn& insn);  // in the interpreter
 
@@ -127,6 +134,7 @@ class BlockEmitter {
   [[nodiscard]] static u8 host_of(const Operand& op) { return kHostOf[op.reg / 8]; }
   void load_guest(const Gp& host, u32 guest);
   void vector_load(u8 number);
+  void reload(u16 loaded);  // the same registers again, after a call
   void write_back(u16 dirty);
   void forget_vectors() { loaded_ = dirty_ = 0; }
 
@@ -149,10 +157,12 @@ class BlockEmitter {
   const i64 page_offset_;  // of the block's first byte
   Flags flags_ = Flags::kMemory;
   u16 loaded_ = 0, dirty_ = 0;  // vector registers
-  bool uses_sse_ = false, uses_avx_ = false;
-  bool ended_ = false;  // control has left the block
+  bool uses_sse_ = false, uses_avx_ = false, uses_x87_ = false;
+  bool x87_resident_ = false;  // checked in this block, and nothing has moved it out since
+  bool ended_ = false;         // control has left the block
   std::vector<u8> live_after_;
   std::vector<SlowAccess> slow_accesses_;
+  std::vector<SlowX87> slow_x87_;
   std::vector<SlowInsn> slow_insns_;
   std::vector<SlowExit> slow_exits_;
   std::vector<LinkSite> sites_;

@@ -3,6 +3,8 @@
 
 #include <asmjit/x86.h>
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "jit/insn.hpp"
@@ -92,6 +94,17 @@ namespace doppel::jit::x64 {
     default:
       return false;
   }
+}
+
+// Whether the interpreter's handler reads or writes CpuState::x87, which the MMX registers share.
+[[nodiscard]] inline bool uses_x87_state(const Insn& insn) {
+  if (insn.x87_opcode != 0 || insn.mnemonic == ZYDIS_MNEMONIC_EMMS || insn.mnemonic == ZYDIS_MNEMONIC_FWAIT)
+    return true;
+  for (const Operand& op : insn.op)
+    if (op.kind == OperandKind::kMmx || op.kind == OperandKind::kX87) return true;
+  // The other state-saving instructions have no vector operand.
+  return uses_mxcsr(insn) && std::none_of(std::begin(insn.op), std::end(insn.op),
+                                          [](const Operand& op) { return op.kind == OperandKind::kVector; });
 }
 
 [[nodiscard]] inline bool is_shift(u16 mnemonic) {

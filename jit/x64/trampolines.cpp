@@ -61,13 +61,14 @@ void emit_exit(Assembler& a) {
   emit_return(a);
 }
 
-void emit_fill(Assembler& a, const Callbacks& callbacks) {
+// Calls `function`(CpuState*, kScratch0); its result goes to kScratch0.
+void emit_call(Assembler& a, u64 function) {
   constexpr i32 kPushed = 8;  // the return address
   move_registers(a, true, kPushed, true);
   a.lea(rdi, ptr(rsp, kPushed));
   a.mov(rsi, kScratch0);
   a.sub(rsp, 8);
-  a.mov(rax, reinterpret_cast<u64>(callbacks.fill));
+  a.mov(rax, function);
   a.call(rax);
   a.add(rsp, 8);
   a.mov(kScratch0, rax);
@@ -111,7 +112,9 @@ Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
   emit_exit(a);
 
   t.fill = here();
-  emit_fill(a, callbacks);
+  emit_call(a, reinterpret_cast<u64>(callbacks.fill));
+  t.move_x87_in = here();
+  emit_call(a, reinterpret_cast<u64>(callbacks.move_x87_in));
 
   for (const bool plain : {false, true}) {
     asmjit::Label leave = a.newLabel(), leave_call = a.newLabel(), resume = a.newLabel(),

@@ -33,6 +33,7 @@ enum class After : u32 {
 // Called from the trampolines.
 struct Callbacks {
   u8* (*fill)(core::CpuState*, u64 la);  // soft-TLB miss; nullptr: interpret
+  void (*move_x87_in)(core::CpuState*);
   After (*run_in_block)(core::CpuState*, const Insn*);
   After (*run_and_leave)(core::CpuState*, const Insn*);  // never kContinue
 };
@@ -48,6 +49,7 @@ struct Trampolines {
   u64 run_plain_in_block = 0, run_plain_and_leave = 0;
   u64 run_in_block = 0;   // call: kScratch0 is the Insn, kScratch1 the block's first RIP
   u64 run_and_leave = 0;  // jump: the same
+  u64 move_x87_in = 0;    // call: keeps everything but vector registers, EFLAGS and scratch
   u64 lookup = 0;         // jump: kScratch0 is the RIP to go to
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/log.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
+#include "jit/x64/x87_residence.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -50,6 +51,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
       linked_(cpu.counters["jit.jumps linked"]) {
   trampolines_ = make_trampolines(
       cache_, {.fill = fill,
+               .move_x87_in = [](CpuState* s) { x87_move_in(*s); },
                .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
                .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }});
   trampolines_end_ = cache_.used();
@@ -62,9 +64,12 @@ Translator::~Translator() = default;
 
 u32 Translator::usable() const {
   const CpuState& s = cpu_.state;
-  if ((s.cr0 & (core::kCr0Em | core::kCr0Ts)) || !(s.cr4 & core::kCr4Osfxsr)) return 0;
-  const bool avx = cpu_.model.has(core::Feature::kAvx) && (s.cr4 & core::kCr4Osxsave) && (s.xcr0 & 6) == 6;
-  return avx ? kSseUsable | kAvxUsable : u32{kSseUsable};
+  u32 usable = x87_usable(s) ? u32{kX87Usable} : 0;
+  if ((s.cr0 & (core::kCr0Em | core::kCr0Ts)) || !(s.cr4 & core::kCr4Osfxsr)) return usable;
+  usable |= kSseUsable;
+  if (cpu_.model.has(core::Feature::kAvx) && (s.cr4 & core::kCr4Osxsave) && (s.xcr0 & 6) == 6)
+    usable |= kAvxUsable;
+  return usable;
 }
 
 u64 Translator::context(bool global) const {
@@ -123,6 +128,7 @@ void Translator::run(Block& block) {
     if (site && clears == clears_ && !site->linked) link(*site, *translation);
   }
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
+  x87_move_out(s);
 }
 
 u8* Translator::fill(CpuState* state, u64 la) {
@@ -140,6 +146,7 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   auto& self = *static_cast<Translator*>(s.translator.owner);
   ++self.interpreted_[original.mnemonic];
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
+  if (uses_x87_state(original)) x87_move_out(s);
   cpu.last = nullptr;
   // A copy, followed by something that stops the handler chain.
   Insn pair[2] = {original, {}};
@@ -150,7 +157,9 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
   if (s.fault.pending) return After::kLeave;
   const bool fell_through = cpu.last == &pair[1];
-  if (fell_through && !leave && (s.mxcsr & kExceptionMasks) == kExceptionMasks) return After::kContinue;
+  const bool usable_as_before = !uses_x87_state(original) || x87_usable(s);
+  if (fell_through && !leave && usable_as_before && (s.mxcsr & kExceptionMasks) == kExceptionMasks)
+    return After::kContinue;
   if (fell_through) s.rip = s.gpr[core::kGprRip] + original.offset + original.length;
   if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
       s.activity != core::Activity::kRunning || (s.mxcsr & kExceptionMasks) != kExceptionMasks ||
@@ -205,6 +214,7 @@ void Translator::translate(Block& block) {
                          .optimisations = optimisations_,
                          .sse_usable = (can & kSseUsable) != 0,
                          .avx_usable = (can & kAvxUsable) != 0,
+                         .x87_usable = (can & kX87Usable) != 0,
                          .flags_live_at = [&](u16 offset) { return flags_live_at(block, offset); },
                          .crosses_page = [&](u16 offset) { return crosses_page(block, offset); }};
   block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
@@ -225,8 +235,9 @@ void Translator::translate(Block& block) {
   translation.entry = base;
   translation.dead_entry = base + emitter.dead_entry();
   translation.needs = (emitter.uses_sse() ? kSseUsable : 0u) | (emitter.uses_avx() ? kAvxUsable : 0u);
+  if (emitter.uses_x87()) translation.needs |= kX87Usable;
   // A translation with upper halves in host registers needs AVX whatever its instructions are.
-  if ((can & kAvxUsable) && translation.needs != 0) translation.needs |= kAvxUsable;
+  if ((can & kAvxUsable) && emitter.uses_sse()) translation.needs |= kAvxUsable;
   for (const LinkSite& emitted : emitter.sites()) {
     LinkSite& site = sites_.emplace_back(emitted);
     site.jump += base;

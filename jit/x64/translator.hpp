@@ -38,7 +38,7 @@ class Translator final : public Backend {
     std::vector<LinkSite*> sites;     // jumps of this block
     std::vector<LinkSite*> incoming;  // jumps linked to this block
   };
-  enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2 };
+  enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2, kX87Usable = 4 };
 
   [[nodiscard]] u32 usable() const;  // vector instruction sets that would not fault now
   [[nodiscard]] u64 context(bool global) const;

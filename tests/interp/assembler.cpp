@@ -35,13 +35,14 @@ std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-// Each source becomes its length in four bytes and its code, on a line of its own: the number of a line in the
-// assembler's messages is the source's.
+// Each source becomes its length in four bytes and its code, on a line of its own: the number of a line in
+// the assembler's messages is the source's.
 std::string assembly(std::span<const Source> sources) {
   std::string out = ".intel_syntax noprefix;";
   for (const Source& s : sources)
-    out += fmt::format(".set code, {:#x}; .set data, {:#x}; .code{}; .long 90002f - 90001f; 90001: {}; 90002:\n", s.code,
-                       s.data, s.bits, s.text);
+    out +=
+        fmt::format(".set code, {:#x}; .set data, {:#x}; .code{}; .long 90002f - 90001f; 90001: {}; 90002:\n",
+                    s.code, s.data, s.bits, s.text);
   return out;
 }
 
@@ -52,8 +53,8 @@ std::vector<std::vector<u8>> assemble(std::span<const Source> sources) {
   const std::string text = directory.file("cases.s"), object = directory.file("cases.o"),
                     binary = directory.file("cases.bin"), messages = directory.file("messages");
   std::ofstream(text) << assembly(sources);
-  const std::string command = fmt::format("as --64 -o {} {} 2> {} && objcopy -O binary -j .text {} {} 2>> {}", object, text,
-                                          messages, object, binary, messages);
+  const std::string command = fmt::format("as --64 -o {} {} 2> {} && objcopy -O binary -j .text {} {} 2>> {}",
+                                          object, text, messages, object, binary, messages);
   if (std::system(command.c_str()) != 0)  // NOLINT(concurrency-mt-unsafe): the tests have one thread
     throw std::runtime_error(fmt::format("assembler (a line number is the case's number in its program): {}",
                                          read_file(messages)));

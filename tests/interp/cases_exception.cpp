@@ -2,7 +2,8 @@
 
 namespace doppel::tests {
 
-constexpr int kDE = 0, kBP = 3, kOFTrap = 4, kBR = 5, kUD = 6, kSS = 12, kGP = 13, kPF = 14, kMF = 16, kAC = 17, kXM = 19;
+constexpr int kDE = 0, kBP = 3, kOFTrap = 4, kBR = 5, kUD = 6, kSS = 12, kGP = 13, kPF = 14, kMF = 16,
+              kAC = 17, kXM = 19;
 
 constexpr Case kUserFaultCases[] = {
     {"nop; int3", {}, {.fault = kBP}},
@@ -34,18 +35,22 @@ constexpr Case kUserFaultCases[] = {
     {"mov rcx, 5; div ebx", {.rax = 1, .rbx = 0, .rdx = 0}, {.rcx = 5, .fault = kDE}},
     {"movaps xmm0, [data+8]", {}, {.fault = kGP}},
     {"movntdq [data+8], xmm0", {}, {.fault = kGP}},
-    {"movdqu xmm0, [data+1]; movdqu [data+17], xmm0", {.xmm0 = Xmm{}, .mem = {0x1100, 0x2200, 0x3300, 0, 0}}, {.xmm0 = Xmm{0x11, 0x22}, .mem = {0x1100, 0x2200, 0x1100, 0x2200, 0}}},
-    {".byte 0xf0, 0x90", {}, {.fault = kUD}},               // LOCK NOP
-    {".byte 0xf0, 0x01, 0xd8", {}, {.fault = kUD}},         // LOCK ADD EAX, EBX
+    {"movdqu xmm0, [data+1]; movdqu [data+17], xmm0",
+     {.xmm0 = Xmm{}, .mem = {0x1100, 0x2200, 0x3300, 0, 0}},
+     {.xmm0 = Xmm{0x11, 0x22}, .mem = {0x1100, 0x2200, 0x1100, 0x2200, 0}}},
+    {".byte 0xf0, 0x90", {}, {.fault = kUD}},                      // LOCK NOP
+    {".byte 0xf0, 0x01, 0xd8", {}, {.fault = kUD}},                // LOCK ADD EAX, EBX
     {".byte 0xf0, 0x8b, 0x03", {.rbx = kDataAt}, {.fault = kUD}},  // LOCK MOV EAX, [RBX]
     {".byte 0xf0, 0x39, 0x03", {.rbx = kDataAt}, {.fault = kUD}},  // LOCK CMP
     {".byte 0x0f, 0xff", {}, {.fault = kUD}},
-    {".byte 0x06", {}, {.fault = kUD}},                     // PUSH ES has no 64-bit form
-    {".byte 0x27", {}, {.fault = kUD}},                     // nor has DAA
-    {".byte 0x8d, 0xc0", {}, {.fault = kUD}},               // LEA of a register
+    {".byte 0x06", {}, {.fault = kUD}},        // PUSH ES has no 64-bit form
+    {".byte 0x27", {}, {.fault = kUD}},        // nor has DAA
+    {".byte 0x8d, 0xc0", {}, {.fault = kUD}},  // LEA of a register
     {".byte 0x0f, 0xa7, 0xc0", {}, {.fault = kUD}},
-    {".fill 14, 1, 0x66; .byte 0x90, 0x90", {}, {}},        // 15 bytes are an instruction
-    {"mov r15, 1; mov rax, [rbx]", {.rbx = 0x2000'0000}, {.r15 = 1, .fault = kPF, .error = 4, .cr2 = 0x2000'0000}},
+    {".fill 14, 1, 0x66; .byte 0x90, 0x90", {}, {}},  // 15 bytes are an instruction
+    {"mov r15, 1; mov rax, [rbx]",
+     {.rbx = 0x2000'0000},
+     {.r15 = 1, .fault = kPF, .error = 4, .cr2 = 0x2000'0000}},
 };
 INSTRUCTION_CASES("faults", kUser64, kUserFaultCases);
 
@@ -81,9 +86,13 @@ constexpr Case kKernelAlignmentCases[] = {
 INSTRUCTION_CASES("alignment checks are for users", kKernel64, kKernelAlignmentCases);
 
 constexpr Case kFloatFaultCases[] = {
-    {"divsd xmm0, xmm1", {.xmm0 = doubles(1), .xmm1 = doubles(0), .mxcsr = 0x1d80}, {.mxcsr = 0x1d84, .fault = kXM}},
+    {"divsd xmm0, xmm1",
+     {.xmm0 = doubles(1), .xmm1 = doubles(0), .mxcsr = 0x1d80},
+     {.mxcsr = 0x1d84, .fault = kXM}},
     {"addsd xmm0, xmm1", {.xmm0 = doubles(1), .xmm1 = doubles(2), .mxcsr = 0}, {.xmm0 = doubles(3)}},
-    {"fld1; fdiv qword ptr [data]; fwait", {.fcw = 0x37b, .mem = {0}}, {.st = {1.0}, .fsw = 0x8084, .fault = kMF}},
+    {"fld1; fdiv qword ptr [data]; fwait",
+     {.fcw = 0x37b, .mem = {0}},
+     {.st = {1.0}, .fsw = 0x8084, .fault = kMF}},
     {"ldmxcsr [data]", {.mem = {0x1'0000}}, {.fault = kGP}},
 };
 INSTRUCTION_CASES("floating-point exceptions", kUser64, kFloatFaultCases);

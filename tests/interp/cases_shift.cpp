@@ -67,10 +67,14 @@ constexpr Case kDoubleShiftCases[] = {
     {"shld eax, ebx, cl", {.rax = 0x8000'0001, .rbx = 0xf000'0000, .rcx = 4}, {.rax = 0x1f, .flags = 0}},
     {"shld rax, rbx, 1", {.rax = 1ull << 62, .rbx = 1ull << 63}, {.rax = 1ull << 63 | 1, .flags = kOf | kSf}},
     {"shld rax, rbx, cl", {.rax = 5, .rcx = 64, .flags = kCf | kZf}, {}},
-    {"shld [data], rbx, 8", {.rbx = 0xaa00'0000'0000'0000, .mem = {0x1100'0000'0000'0022}}, {.flags = kCf | kPf, .mem = {0x22aa}}},
+    {"shld [data], rbx, 8",
+     {.rbx = 0xaa00'0000'0000'0000, .mem = {0x1100'0000'0000'0022}},
+     {.flags = kCf | kPf, .mem = {0x22aa}}},
     {"shrd ax, bx, 4", {.rax = 0x1238, .rbx = 0xabcd}, {.rax = 0xd123, .flags = kCf | kSf}},
     {"shrd eax, ebx, 31", {.rax = 0xffff'ffff'4000'0000, .rbx = 1}, {.rax = 2, .flags = kCf}},
-    {"shrd rax, rbx, cl", {.rax = 1, .rbx = 1, .rcx = 1}, {.rax = 1ull << 63, .flags = kCf | kOf | kSf | kPf}},
+    {"shrd rax, rbx, cl",
+     {.rax = 1, .rbx = 1, .rcx = 1},
+     {.rax = 1ull << 63, .flags = kCf | kOf | kSf | kPf}},
     {"shrd dword ptr [data], ebx, 32", {.flags = kOf, .mem = {7}}, {}},
 };
 INSTRUCTION_CASES("shld and shrd", kUser64, kDoubleShiftCases);

@@ -40,9 +40,13 @@ constexpr Case kX87ArithmeticCases[] = {
     {"fmul st(1), st", {.st = {4.0, 2.5}}, {.st = {4.0, 10.0}}},
     {"fidiv word ptr [data]", {.st = {1.0}, .mem = {4}}, {.st = {0.25}}},
     {"fdiv st, st(1)", {.st = {1.0, 3.0}}, {.st = {Real{0xaaaa'aaaa'aaaa'aaab, 0x3ffd}, 3.0}, .fsw = 0x220}},
-    {"fdiv st, st(1)", {.st = {1.0, 3.0}, .fcw = 0xf7f}, {.st = {Real{0xaaaa'aaaa'aaaa'aaaa, 0x3ffd}, 3.0}, .fsw = 0x20}},
+    {"fdiv st, st(1)",
+     {.st = {1.0, 3.0}, .fcw = 0xf7f},
+     {.st = {Real{0xaaaa'aaaa'aaaa'aaaa, 0x3ffd}, 3.0}, .fsw = 0x20}},
     // Precision control: 24 bits.
-    {"fdiv st, st(1)", {.st = {1.0, 3.0}, .fcw = 0x7f}, {.st = {Real{0xaaaa'ab00'0000'0000, 0x3ffd}, 3.0}, .fsw = 0x220}},
+    {"fdiv st, st(1)",
+     {.st = {1.0, 3.0}, .fcw = 0x7f},
+     {.st = {Real{0xaaaa'ab00'0000'0000, 0x3ffd}, 3.0}, .fsw = 0x220}},
     {"fdiv st, st(1)", {.st = {1.0, 0.0}}, {.st = {kInfinity, 0.0}, .fsw = 4}},
     {"fdiv st, st(1)", {.st = {0.0, 0.0}}, {.st = {kIndefinite, 0.0}, .fsw = 1}},
     {"fchs", {.st = {0.0}}, {.st = {-0.0}}},
@@ -76,10 +80,18 @@ constexpr Case kX87ArithmeticCases[] = {
 INSTRUCTION_CASES("x87 arithmetic", kUser64, kX87ArithmeticCases);
 
 constexpr Case kMmxCases[] = {
-    {"movq mm0, [data]; paddb mm0, [data+8]; movq [data], mm0; emms", {.mem = {0xff01'7f80, 0x0101'0180}}, {.mem = {0x0002'8000}}},
-    {"movd mm1, eax; punpcklbw mm1, mm1; movq rbx, mm1; emms", {.rax = 0x0403'0201}, {.rbx = 0x0404'0303'0202'0101}},
-    {"movq mm2, rax; pmullw mm2, mm2; movq rax, mm2; emms", {.rax = 0x0002'0003'0004'0100}, {.rax = 0x0004'0009'0010'0000}},
-    {"movq mm3, rax; packsswb mm3, mm3; movd ecx, mm3; emms", {.rax = 0x7fff'8000'0001'ffff}, {.rcx = 0x7f80'01ff}},
+    {"movq mm0, [data]; paddb mm0, [data+8]; movq [data], mm0; emms",
+     {.mem = {0xff01'7f80, 0x0101'0180}},
+     {.mem = {0x0002'8000}}},
+    {"movd mm1, eax; punpcklbw mm1, mm1; movq rbx, mm1; emms",
+     {.rax = 0x0403'0201},
+     {.rbx = 0x0404'0303'0202'0101}},
+    {"movq mm2, rax; pmullw mm2, mm2; movq rax, mm2; emms",
+     {.rax = 0x0002'0003'0004'0100},
+     {.rax = 0x0004'0009'0010'0000}},
+    {"movq mm3, rax; packsswb mm3, mm3; movd ecx, mm3; emms",
+     {.rax = 0x7fff'8000'0001'ffff},
+     {.rcx = 0x7f80'01ff}},
 };
 INSTRUCTION_CASES("mmx", kUser64, kMmxCases);
 

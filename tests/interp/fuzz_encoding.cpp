@@ -12,29 +12,68 @@ namespace {
 // What cannot be compared: results that depend on time, on the kernel or on the processor's maker.
 constexpr ZydisMnemonic kExcluded[] = {
     // The host's own descriptor tables, segments and interrupts.
-    ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL, ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW, ZYDIS_MNEMONIC_SGDT,
-    ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_SLDT, ZYDIS_MNEMONIC_STR, ZYDIS_MNEMONIC_SMSW, ZYDIS_MNEMONIC_LDS,
-    ZYDIS_MNEMONIC_LES, ZYDIS_MNEMONIC_LFS, ZYDIS_MNEMONIC_LGS, ZYDIS_MNEMONIC_LSS, ZYDIS_MNEMONIC_INT,
-    ZYDIS_MNEMONIC_INT1, ZYDIS_MNEMONIC_IRET, ZYDIS_MNEMONIC_IRETD, ZYDIS_MNEMONIC_IRETQ, ZYDIS_MNEMONIC_SYSCALL,
-    ZYDIS_MNEMONIC_SYSENTER, ZYDIS_MNEMONIC_SYSEXIT, ZYDIS_MNEMONIC_SYSRET,
+    ZYDIS_MNEMONIC_LAR,
+    ZYDIS_MNEMONIC_LSL,
+    ZYDIS_MNEMONIC_VERR,
+    ZYDIS_MNEMONIC_VERW,
+    ZYDIS_MNEMONIC_SGDT,
+    ZYDIS_MNEMONIC_SIDT,
+    ZYDIS_MNEMONIC_SLDT,
+    ZYDIS_MNEMONIC_STR,
+    ZYDIS_MNEMONIC_SMSW,
+    ZYDIS_MNEMONIC_LDS,
+    ZYDIS_MNEMONIC_LES,
+    ZYDIS_MNEMONIC_LFS,
+    ZYDIS_MNEMONIC_LGS,
+    ZYDIS_MNEMONIC_LSS,
+    ZYDIS_MNEMONIC_INT,
+    ZYDIS_MNEMONIC_INT1,
+    ZYDIS_MNEMONIC_IRET,
+    ZYDIS_MNEMONIC_IRETD,
+    ZYDIS_MNEMONIC_IRETQ,
+    ZYDIS_MNEMONIC_SYSCALL,
+    ZYDIS_MNEMONIC_SYSENTER,
+    ZYDIS_MNEMONIC_SYSEXIT,
+    ZYDIS_MNEMONIC_SYSRET,
     // Time, identity, randomness.
-    ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_RDTSCP, ZYDIS_MNEMONIC_CPUID, ZYDIS_MNEMONIC_RDPID, ZYDIS_MNEMONIC_RDPMC,
-    ZYDIS_MNEMONIC_RDRAND, ZYDIS_MNEMONIC_RDSEED,
+    ZYDIS_MNEMONIC_RDTSC,
+    ZYDIS_MNEMONIC_RDTSCP,
+    ZYDIS_MNEMONIC_CPUID,
+    ZYDIS_MNEMONIC_RDPID,
+    ZYDIS_MNEMONIC_RDPMC,
+    ZYDIS_MNEMONIC_RDRAND,
+    ZYDIS_MNEMONIC_RDSEED,
     // TF and NT would end the program in the kernel's hands; segment bases are the host's.
-    ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFD, ZYDIS_MNEMONIC_POPFQ,
+    ZYDIS_MNEMONIC_POPF,
+    ZYDIS_MNEMONIC_POPFD,
+    ZYDIS_MNEMONIC_POPFQ,
     // Approximations.
-    ZYDIS_MNEMONIC_RCPPS, ZYDIS_MNEMONIC_RCPSS, ZYDIS_MNEMONIC_RSQRTPS, ZYDIS_MNEMONIC_RSQRTSS,
-    ZYDIS_MNEMONIC_VRCPPS, ZYDIS_MNEMONIC_VRCPSS, ZYDIS_MNEMONIC_VRSQRTPS, ZYDIS_MNEMONIC_VRSQRTSS,
+    ZYDIS_MNEMONIC_RCPPS,
+    ZYDIS_MNEMONIC_RCPSS,
+    ZYDIS_MNEMONIC_RSQRTPS,
+    ZYDIS_MNEMONIC_RSQRTSS,
+    ZYDIS_MNEMONIC_VRCPPS,
+    ZYDIS_MNEMONIC_VRCPSS,
+    ZYDIS_MNEMONIC_VRSQRTPS,
+    ZYDIS_MNEMONIC_VRSQRTSS,
     // Whether a mask of zeros may fault.
-    ZYDIS_MNEMONIC_MASKMOVQ, ZYDIS_MNEMONIC_MASKMOVDQU, ZYDIS_MNEMONIC_VMASKMOVDQU,
+    ZYDIS_MNEMONIC_MASKMOVQ,
+    ZYDIS_MNEMONIC_MASKMOVDQU,
+    ZYDIS_MNEMONIC_VMASKMOVDQU,
     // Images with the x87 instruction and data pointers, which makers handle differently.
-    ZYDIS_MNEMONIC_FNSTENV, ZYDIS_MNEMONIC_FLDENV, ZYDIS_MNEMONIC_FNSAVE, ZYDIS_MNEMONIC_FRSTOR,
-    ZYDIS_MNEMONIC_FXSAVE, ZYDIS_MNEMONIC_FXSAVE64, ZYDIS_MNEMONIC_FXRSTOR, ZYDIS_MNEMONIC_FXRSTOR64,
+    ZYDIS_MNEMONIC_FNSTENV,
+    ZYDIS_MNEMONIC_FLDENV,
+    ZYDIS_MNEMONIC_FNSAVE,
+    ZYDIS_MNEMONIC_FRSTOR,
+    ZYDIS_MNEMONIC_FXSAVE,
+    ZYDIS_MNEMONIC_FXSAVE64,
+    ZYDIS_MNEMONIC_FXRSTOR,
+    ZYDIS_MNEMONIC_FXRSTOR64,
 };
 
 constexpr ZydisISASet kExcludedSets[] = {
-    ZYDIS_ISA_SET_XSAVE, ZYDIS_ISA_SET_XSAVEC, ZYDIS_ISA_SET_XSAVEOPT, ZYDIS_ISA_SET_XSAVES,  ZYDIS_ISA_SET_RDWRFSGS,
-    ZYDIS_ISA_SET_MONITOR, ZYDIS_ISA_SET_AVX2GATHER,
+    ZYDIS_ISA_SET_XSAVE,    ZYDIS_ISA_SET_XSAVEC,  ZYDIS_ISA_SET_XSAVEOPT,   ZYDIS_ISA_SET_XSAVES,
+    ZYDIS_ISA_SET_RDWRFSGS, ZYDIS_ISA_SET_MONITOR, ZYDIS_ISA_SET_AVX2GATHER,
 };
 
 template <class Range, class T>
@@ -44,7 +83,8 @@ bool contains(const Range& range, const T& value) {
 
 bool touches_segment_register(const ZydisDecodedOperand* operands, u8 count) {
   return std::any_of(operands, operands + count, [](const ZydisDecodedOperand& op) {
-    return op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    return op.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT;
   });
 }
 
@@ -83,7 +123,8 @@ bool is_portable(const ZydisDecodedInstruction& i) {
 
 namespace {
 
-bool usable(const core::CpuModel& model, const ZydisDecodedInstruction& i, const ZydisDecodedOperand* operands) {
+bool usable(const core::CpuModel& model, const ZydisDecodedInstruction& i,
+            const ZydisDecodedOperand* operands) {
   const ZydisISASet set = i.meta.isa_set;
   if (contains(kExcludedSets, set) || contains(kExcluded, i.mnemonic) || leaves_the_program(i)) return false;
   // Segment operands show in 64-bit mode too; string instructions name them as well, hidden and only read.
@@ -130,8 +171,10 @@ Encodings find_encodings(const core::CpuModel& model, u32 code_bits) {
     const std::vector<u8> bytes = encode(e, fields);
     ZydisDecodedInstruction i;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(code_bits), bytes.data(), bytes.size(), &i, operands))) return false;
-    if (i.encoding != (e.vex ? ZYDIS_INSTRUCTION_ENCODING_VEX : ZYDIS_INSTRUCTION_ENCODING_LEGACY)) return false;
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(code_bits), bytes.data(), bytes.size(), &i, operands)))
+      return false;
+    if (i.encoding != (e.vex ? ZYDIS_INSTRUCTION_ENCODING_VEX : ZYDIS_INSTRUCTION_ENCODING_LEGACY))
+      return false;
     // A byte that is itself a prefix was decoded with the bytes behind it.
     if (!e.vex && (i.raw.prefix_count != (e.prefix != 0) || i.opcode != e.opcode)) return false;
     const bool has_modrm = i.attributes & ZYDIS_ATTRIB_HAS_MODRM;

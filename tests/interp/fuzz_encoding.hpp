@@ -1,5 +1,5 @@
-// Every encoding that the random differential test may use, found by asking the decoder library about all opcodes:
-// nothing is listed by hand but what must stay out. Used by the program generator.
+// Every encoding that the random differential test may use, found by asking the decoder library about all
+// opcodes: nothing is listed by hand but what must stay out. Used by the program generator.
 #pragma once
 
 #include <map>
@@ -33,8 +33,8 @@ struct Fields {
 };
 [[nodiscard]] std::vector<u8> encode(const Encoding& encoding, const Fields& fields);
 
-// The encodings that `model` claims, by mnemonic, without those whose outcome is not a function of the program's
-// state or that leave the program's control. `code_bits` is 32 or 64.
+// The encodings that `model` claims, by mnemonic, without those whose outcome is not a function of the
+// program's state or that leave the program's control. `code_bits` is 32 or 64.
 using Encodings = std::map<ZydisMnemonic, std::vector<Encoding>>;
 [[nodiscard]] Encodings find_encodings(const core::CpuModel& model, u32 code_bits);
 

@@ -10,10 +10,11 @@ namespace {
 
 constexpr u8 kRexBit = 0x40, kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 
-constexpr u64 kIntegers[] = {0,          1,          2,          ~u64{0},     0x7f,        0x80,        0xff,
-                             0x7fff,     0x8000,     0xffff,     0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63,
-                             ~u64{0} >> 1, 0x0123'4567'89ab'cdef};
-// Doubles, then pairs of floats: zeros, ones, infinities, NaNs of both kinds, denormals, the ends of integer ranges.
+constexpr u64 kIntegers[] = {
+    0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
+    0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x0123'4567'89ab'cdef};
+// Doubles, then pairs of floats: zeros, ones, infinities, NaNs of both kinds, denormals, the ends of integer
+// ranges.
 constexpr u64 kDoubles[] = {0,
                             1ull << 63,
                             0x3ff0'0000'0000'0000,
@@ -32,16 +33,31 @@ constexpr u64 kDoubles[] = {0,
                             0x41e0'0000'0000'0000,
                             0x43e0'0000'0000'0000,
                             0x3ff8'0000'0000'0000};
-constexpr u32 kFloats[] = {0,           0x8000'0000, 0x3f80'0000, 0xbf80'0000, 0x7f80'0000, 0xff80'0000, 0x7fc0'0001,
-                           0x7f80'0001, 0xffa0'0000, 1,           0x007f'ffff, 0x0080'0000, 0x7f7f'ffff, 0x3f00'0000,
-                           0x4eff'ffff, 0x4f00'0000, 0x5f00'0000, 0x3fc0'0000};
-constexpr core::X87Register kReals[] = {
-    {0, 0},                        {0, 0x8000},                   {1ull << 63, 0x3fff},  {1ull << 63, 0xbfff},
-    {1ull << 63, 0x7fff},          {1ull << 63, 0xffff},          {3ull << 62, 0xffff},  {3ull << 62 | 5, 0x7fff},
-    {1ull << 63 | 5, 0x7fff},      {1, 0},                        {~u64{0} >> 1, 0},     {1ull << 63, 0} /* pseudo-denormal */,
-    {1ull << 62, 0x3fff} /* unnormal */, {5, 0x7fff} /* pseudo-NaN */, {0, 0x7fff} /* pseudo-infinity */,
-    {~u64{0}, 0x7ffe},             {1ull << 63, 1},               {0xc90f'daa2'2168'c235, 0x4000},
-    {0xa000'0000'0000'0000, 0x4002}, {1ull << 63, 0x403e},        {1ull << 63, 0x3f00},  {1ull << 63, 0x401e}};
+constexpr u32 kFloats[] = {0,           0x8000'0000, 0x3f80'0000, 0xbf80'0000, 0x7f80'0000, 0xff80'0000,
+                           0x7fc0'0001, 0x7f80'0001, 0xffa0'0000, 1,           0x007f'ffff, 0x0080'0000,
+                           0x7f7f'ffff, 0x3f00'0000, 0x4eff'ffff, 0x4f00'0000, 0x5f00'0000, 0x3fc0'0000};
+constexpr core::X87Register kReals[] = {{0, 0},
+                                        {0, 0x8000},
+                                        {1ull << 63, 0x3fff},
+                                        {1ull << 63, 0xbfff},
+                                        {1ull << 63, 0x7fff},
+                                        {1ull << 63, 0xffff},
+                                        {3ull << 62, 0xffff},
+                                        {3ull << 62 | 5, 0x7fff},
+                                        {1ull << 63 | 5, 0x7fff},
+                                        {1, 0},
+                                        {~u64{0} >> 1, 0},
+                                        {1ull << 63, 0} /* pseudo-denormal */,
+                                        {1ull << 62, 0x3fff} /* unnormal */,
+                                        {5, 0x7fff} /* pseudo-NaN */,
+                                        {0, 0x7fff} /* pseudo-infinity */,
+                                        {~u64{0}, 0x7ffe},
+                                        {1ull << 63, 1},
+                                        {0xc90f'daa2'2168'c235, 0x4000},
+                                        {0xa000'0000'0000'0000, 0x4002},
+                                        {1ull << 63, 0x403e},
+                                        {1ull << 63, 0x3f00},
+                                        {1ull << 63, 0x401e}};
 
 template <class T, std::size_t N>
 const T& pick(const T (&values)[N], u64 random) {
@@ -89,8 +105,8 @@ u64 FuzzProgram::undefined_flags(u64 rip, bool faulted) const {
   u32 conditional = 0;
   for (const FuzzInstruction& i : instructions) {
     ZydisDecodedInstruction decoded;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(code_bits(program.mode)), nullptr, i.bytes.data(),
-                                                    i.bytes.size(), &decoded)))
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(code_bits(program.mode)), nullptr,
+                                                    i.bytes.data(), i.bytes.size(), &decoded)))
       break;
     if (faulted && at == rip) break;
     undefined.run(decoded, conditional != 0);
@@ -104,8 +120,8 @@ void FuzzProgram::ignore_unspecified(const Outcome& outcome, Outcome& other) con
   const u64 offset = outcome.state.rip - layout(program.mode).code;
   ZydisDecodedInstruction at;
   if (outcome.fault == kNoFault || offset >= program.code.size() ||
-      !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(code_bits(program.mode)), nullptr, &program.code[offset],
-                                                  program.code.size() - offset, &at)))
+      !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(code_bits(program.mode)), nullptr,
+                                                  &program.code[offset], program.code.size() - offset, &at)))
     return;
   const u64 stack_pointer = other.state.gpr[core::kRsp];
   switch (at.mnemonic) {
@@ -169,7 +185,8 @@ u64 FuzzGenerator::vector_word() {
     case 2:  // a double of moderate size
       return std::bit_cast<u64>(static_cast<double>(static_cast<i64>(engine_()) >> random(64)) / 8);
     case 3:
-      return std::bit_cast<u32>(static_cast<float>(static_cast<i32>(engine_()) >> random(32)) / 4) * 0x1'0000'0001;
+      return std::bit_cast<u32>(static_cast<float>(static_cast<i32>(engine_()) >> random(32)) / 4) *
+             0x1'0000'0001;
     case 4:
       return integer();
     default:
@@ -203,15 +220,16 @@ void FuzzGenerator::fill_x87(MachineState& s) {
   const u64 kind = random(10);
   const auto top = static_cast<u16>(random(8));
   s.ftw = kind < 3 ? 0 : kind < 8 ? static_cast<u8>(0xff00u >> random(9)) : static_cast<u8>(engine_());
-  s.fcw = static_cast<u16>(chance(60) ? 0x37f : 0x7f | random(4) << 10 | pick({0x000, 0x200, 0x300}, engine_()));
+  s.fcw =
+      static_cast<u16>(chance(60) ? 0x37f : 0x7f | random(4) << 10 | pick({0x000, 0x200, 0x300}, engine_()));
   if (chance(8)) s.fcw &= static_cast<u16>(~random(64));
   constexpr u16 kConditions = 0x4700;
   s.fsw = static_cast<u16>(top << 11 | (engine_() & kConditions) | (random(64) & s.fcw & 0x3f));
 }
 
 void FuzzGenerator::fill_state(MachineState& s) {
-  constexpr u32 kPointerRegisters = 1u << core::kRbx | 1u << core::kRsp | 1u << core::kRbp | 1u << core::kRsi |
-                                    1u << core::kRdi | 0xf000;
+  constexpr u32 kPointerRegisters =
+      1u << core::kRbx | 1u << core::kRsp | 1u << core::kRbp | 1u << core::kRsi | 1u << core::kRdi | 0xf000;
   constexpr u32 kSmallRegisters = 1u << core::kRcx | 1u << core::kR9 | 1u << core::kR10;
   for (u32 i = 0; i < 16; ++i) {
     if (kPointerRegisters >> i & 1)
@@ -277,7 +295,8 @@ std::vector<u8> FuzzGenerator::address(u8& rex, const Tracking& tracking) {
   }
   if (base >= 8) rex |= kRexBit | kRexB;
   const i32 value = mod == 1 ? displacement : displacement * 4;
-  for (u32 i = 0; i < (mod == 0 ? 0u : mod == 1 ? 1u : 4u); ++i) out.push_back(low_bytes(static_cast<u32>(value), i));
+  for (u32 i = 0; i < (mod == 0 ? 0u : mod == 1 ? 1u : 4u); ++i)
+    out.push_back(low_bytes(static_cast<u32>(value), i));
   return out;
 }
 
@@ -299,7 +318,8 @@ bool FuzzGenerator::instruction(FuzzInstruction& out, Tracking& tracking) {
     fields.lock = chance(10);
   }
   for (u32 i = 0; i < 2; ++i)
-    for (u64 word = integer(), byte = 0; byte < 8; ++byte) fields.tail.push_back(low_bytes(word, static_cast<u32>(byte)));
+    for (u64 word = integer(), byte = 0; byte < 8; ++byte)
+      fields.tail.push_back(low_bytes(word, static_cast<u32>(byte)));
   // MOV with an absolute address.
   const bool absolute = encoding.map == 0 && (encoding.opcode & 0xfc) == 0xa0;
   if (absolute) {
@@ -310,9 +330,11 @@ bool FuzzGenerator::instruction(FuzzInstruction& out, Tracking& tracking) {
   out.bytes = encode(encoding, fields);
   ZydisDecodedInstruction decoded;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(code_bits(mode_)), out.bytes.data(), out.bytes.size(), &decoded, operands)))
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(code_bits(mode_)), out.bytes.data(), out.bytes.size(),
+                                           &decoded, operands)))
     return false;
-  if (!encodings_.contains(decoded.mnemonic) || !is_portable(decoded) || tracking.undefined.read_by(decoded)) return false;
+  if (!encodings_.contains(decoded.mnemonic) || !is_portable(decoded) || tracking.undefined.read_by(decoded))
+    return false;
   out.bytes.resize(decoded.length);
   out.relative_bytes = 0;
   out.skips = 0;

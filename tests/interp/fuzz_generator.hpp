@@ -1,5 +1,5 @@
-// Random programs with random, corner-heavy initial state, a function of a seed and a number. Memory operands mostly
-// hit the data area; branches go forward; every flag an instruction reads is defined.
+// Random programs with random, corner-heavy initial state, a function of a seed and a number. Memory operands
+// mostly hit the data area; branches go forward; every flag an instruction reads is defined.
 #pragma once
 
 #include <random>
@@ -23,9 +23,11 @@ struct FuzzProgram {
   Program program;  // its code is what lay_out() made of the instructions
 
   void lay_out();
-  // Flags without a defined value where the program stopped, at address `rip`. `faulted`: before the instruction there.
+  // Flags without a defined value where the program stopped, at address `rip`. `faulted`: before the
+  // instruction there.
   [[nodiscard]] u64 undefined_flags(u64 rip, bool faulted) const;
-  // Of an instruction that faulted, what processors leave in different states: makes `other` like `outcome` there.
+  // Of an instruction that faulted, what processors leave in different states: makes `other` like `outcome`
+  // there.
   void ignore_unspecified(const Outcome& outcome, Outcome& other) const;
 };
 

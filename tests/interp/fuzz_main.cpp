@@ -115,7 +115,8 @@ class Fuzzer {
       ZydisDecodedInstruction decoded;
       const bool known = ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(
           &decoder(code_bits(fuzz.program.mode)), nullptr, i.bytes.data(), i.bytes.size(), &decoded));
-      kind += std::string(kind.empty() ? "" : " ") + (known ? ZydisMnemonicGetString(decoded.mnemonic) : "(bad)");
+      kind +=
+          std::string(kind.empty() ? "" : " ") + (known ? ZydisMnemonicGetString(decoded.mnemonic) : "(bad)");
     }
     return kind;
   }
@@ -136,10 +137,12 @@ class Fuzzer {
     if (!kinds_.insert(kind).second) return;
     const u32 bits = code_bits(fuzz.program.mode);
     fmt::print(
-        "\nDIFFERS: {}   (replay: fuzz_interp --engine {} --model {} --mode {} --length {} --seed {} --case {})\n{}"
+        "\nDIFFERS: {}   (replay: fuzz_interp --engine {} --model {} --mode {} --length {} --seed {} --case "
+        "{})\n{}"
         "before (default, value):\n{}after ({}, host):\n{}",
         kind, engine_name(engine_), options_.model, bits, options_.length, options_.seed, number,
-        listing(fuzz.program.code, bits, layout(fuzz.program.mode).code), initial_state(fuzz), engine_name(engine_), difference(fuzz));
+        listing(fuzz.program.code, bits, layout(fuzz.program.mode).code), initial_state(fuzz),
+        engine_name(engine_), difference(fuzz));
     std::fflush(stdout);
   }
 
@@ -150,7 +153,8 @@ class Fuzzer {
       Fields fields;
       fields.address = {0x06};  // [RSI]
       fields.tail.assign(8, 0);
-      Program program{.mode = Mode::kUser64, .code = encode(encodings.front(), fields), .initial = {}, .data = {}};
+      Program program{
+          .mode = Mode::kUser64, .code = encode(encodings.front(), fields), .initial = {}, .data = {}};
       program.initial.gpr[core::kRsi] = layout(Mode::kUser64).data;
       probes.emplace(mnemonic, std::move(program));
     }
@@ -158,12 +162,14 @@ class Fuzzer {
     std::map<ZydisMnemonic, ZydisISASet> set_of;
     for (const auto& [mnemonic, program] : probes) {
       ZydisDecodedInstruction decoded;
-      if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, program.code.data(), program.code.size(), &decoded)))
+      if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, program.code.data(),
+                                                      program.code.size(), &decoded)))
         continue;  // has no 64-bit form
       set_of[mnemonic] = decoded.meta.isa_set;
       present[decoded.meta.isa_set] |= run_natively({&program, 1})[0].fault != kUndefinedOpcode;
     }
-    generator_.filter([&](ZydisMnemonic mnemonic) { return !set_of.contains(mnemonic) || present[set_of[mnemonic]]; });
+    generator_.filter(
+        [&](ZydisMnemonic mnemonic) { return !set_of.contains(mnemonic) || present[set_of[mnemonic]]; });
   }
 
   const Options& options_;
@@ -195,7 +201,8 @@ u64 run_engine(const Options& options, Engine engine, u64& programs) {
 int run(const Options& options) {
   u64 programs = 0, differing = 0;
   for (const Engine engine : engines())
-    if (options.engine.empty() || options.engine == engine_name(engine)) differing += run_engine(options, engine, programs);
+    if (options.engine.empty() || options.engine == engine_name(engine))
+      differing += run_engine(options, engine, programs);
   if (programs == 0) {
     constexpr int kSkipped = 77;  // to meson
     fmt::print("this host cannot run x86-64 programs\n");
@@ -217,7 +224,8 @@ int main(int argc, char** argv) {
   app.add_option("--mode", options.mode, "64 or 32; without it, both")->check(CLI::IsMember({32, 64}));
   app.add_option("--length", options.length, "instructions in a program, at most")->check(CLI::Range(1, 100));
   app.add_option("--only", options.only, "mnemonics to use")->delimiter(',');
-  app.add_option("--engine", options.engine, "interp or jit; without it, both")->check(CLI::IsMember({"interp", "jit"}));
+  app.add_option("--engine", options.engine, "interp or jit; without it, both")
+      ->check(CLI::IsMember({"interp", "jit"}));
   app.add_option("--model", options.model, "CPU model");
   app.add_option("--failures", options.failures, "stop after so many kinds of failures");
   CLI11_PARSE(app, argc, argv);

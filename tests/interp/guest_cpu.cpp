@@ -23,17 +23,17 @@ namespace {
 using core::CpuState;
 using core::SegmentRegister;
 
-// Physical memory below the programs. Without paging linear addresses are physical ones; with it, programs lie at
-// their physical addresses and the system in the upper half, as in an operating system.
+// Physical memory below the programs. Without paging linear addresses are physical ones; with it, programs
+// lie at their physical addresses and the system in the upper half, as in an operating system.
 constexpr u64 kUpperHalf = 0xffff'8000'0000'0000;
-constexpr u64 kRealVectors = 0, kGdt = 0x1000, kTss = 0x1800, kHandlers = 0x2000, kIdt64 = 0x3000, kIdt32 = 0x9000,
-              kPml4 = 0xa000, kPdpt = 0xb000, kPageDirectory = 0xc000, kPageTable = 0xd000, kSystemPdpt = 0xe000, kSystemPageDirectory = 0xf000,
-              kSystemStack = 0x1'1000;
+constexpr u64 kRealVectors = 0, kGdt = 0x1000, kTss = 0x1800, kHandlers = 0x2000, kIdt64 = 0x3000,
+              kIdt32 = 0x9000, kPml4 = 0xa000, kPdpt = 0xb000, kPageDirectory = 0xc000, kPageTable = 0xd000,
+              kSystemPdpt = 0xe000, kSystemPageDirectory = 0xf000, kSystemStack = 0x1'1000;
 constexpr u64 kRamSize = 0x1010'0000;
 
 // The selectors are those of Linux, so that a program sees the same ones natively.
-constexpr u16 kCode32 = 0x08, kCode64 = 0x10, kData = 0x18, kUserCode32 = 0x23, kUserData = 0x2b, kUserCode64 = 0x33,
-              kTssSelector = 0x40;
+constexpr u16 kCode32 = 0x08, kCode64 = 0x10, kData = 0x18, kUserCode32 = 0x23, kUserData = 0x2b,
+              kUserCode64 = 0x33, kTssSelector = 0x40;
 
 // Enough for REP instructions that step once per element.
 constexpr u64 kBudget = 20'000;
@@ -49,7 +49,8 @@ class NoInterrupts final : public core::InterruptController {
   void set_tsc_offset(u64) override {}
 };
 
-constexpr u16 kCodeAttributes = core::kSegCode | core::kSegReadable | core::kSegAccessed | core::kSegS | core::kSegPresent,
+constexpr u16 kCodeAttributes =
+                  core::kSegCode | core::kSegReadable | core::kSegAccessed | core::kSegS | core::kSegPresent,
               kDataAttributes = core::kSegWritable | core::kSegAccessed | core::kSegS | core::kSegPresent;
 
 SegmentRegister flat_segment(u16 selector, u32 attributes) {
@@ -128,7 +129,8 @@ struct GuestCpu::Machine {
 GuestCpu::Machine::Machine(Engine engine, std::string_view model_text) : model(parse_model(model_text)) {
 #ifdef DOPPEL_TRANSLATOR_X64
   if (engine == Engine::kTranslator) {
-    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), jit::x64::Optimisations{.hot_runs = 0});
+    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(),
+                                                     jit::x64::Optimisations{.hot_runs = 0});
     dispatcher.set_backend(backend.get());
   }
 #else
@@ -198,7 +200,8 @@ void GuestCpu::Machine::enter_mode(Mode mode) {
     for (auto& segment : s.segment) segment = flat_segment(user ? kUserData : kData);
     s.segment[core::kCs] = flat_segment(code);
     s.segment[core::kFs] = s.segment[core::kGs] = {};
-    s.idtr = is_long ? core::DescriptorTable{kUpperHalf + kIdt64, 0xfff} : core::DescriptorTable{kIdt32, 0x7ff};
+    s.idtr =
+        is_long ? core::DescriptorTable{kUpperHalf + kIdt64, 0xfff} : core::DescriptorTable{kIdt32, 0x7ff};
   }
   constexpr u16 kBusyTss = 0x8b, kTssLimit = 0x67;
   const u64 system = is_long ? kUpperHalf : 0;
@@ -308,7 +311,8 @@ const char* engine_name(Engine engine) {
   return engine == Engine::kInterpreter ? "interp" : "jit";
 }
 
-GuestCpu::GuestCpu(std::string_view model, Engine engine) : machine_(std::make_unique<Machine>(engine, model)) {}
+GuestCpu::GuestCpu(std::string_view model, Engine engine)
+    : machine_(std::make_unique<Machine>(engine, model)) {}
 GuestCpu::~GuestCpu() = default;
 
 const core::CpuModel& GuestCpu::model() const {

@@ -1,6 +1,6 @@
-// Runs programs on Doppel's processor: a vCPU in a bare machine whose only software is the program. Every exception
-// goes through a real descriptor table (or interrupt vector table) to a HLT, from whose stack frame the outcome is
-// read, so that exception delivery is tested along with the instructions.
+// Runs programs on Doppel's processor: a vCPU in a bare machine whose only software is the program. Every
+// exception goes through a real descriptor table (or interrupt vector table) to a HLT, from whose stack frame
+// the outcome is read, so that exception delivery is tested along with the instructions.
 #pragma once
 
 #include <memory>

@@ -52,7 +52,8 @@ void apply(const State& from, MachineState& state, Data& data) {
 
 void apply_x87(const State& from, MachineState& state) {
   const u32 used = from.st.count;
-  for (u32 i = 0; i < used; ++i) state.st[i] = {from.st.values[i].significand, from.st.values[i].sign_exponent};
+  for (u32 i = 0; i < used; ++i)
+    state.st[i] = {from.st.values[i].significand, from.st.values[i].sign_exponent};
   state.ftw = x87_tags(used);
   state.fsw = static_cast<u16>(from.fsw.value_or(0) | x87_top(used) << 11);
 }
@@ -62,14 +63,16 @@ Program program_of(Mode mode, const Case& item, std::vector<u8> code) {
   const u64 width_mask = code_bits(mode) == 64 ? ~u64{0} : code_bits(mode) == 32 ? 0xffff'ffff : 0xffff;
   for (u64 i = 0; i < 16; ++i) p.initial.gpr[i] = (0x8877'6655'4433'2211 * (2 * i + 3)) & width_mask;
   p.initial.gpr[core::kRsp] = layout(mode).data + kDataSize / 2;
-  for (u64 i = 0; i < 16; ++i) p.initial.vec[i] = {{u64{0x1111'2222'3333'4444} * (i + 1), 0x5555'6666'7777'8888 + i, 0, 0}};
+  for (u64 i = 0; i < 16; ++i)
+    p.initial.vec[i] = {{u64{0x1111'2222'3333'4444} * (i + 1), 0x5555'6666'7777'8888 + i, 0, 0}};
   for (u32 i = 0; i < kDataSize; ++i) p.data[i] = static_cast<u8>(i * 0x35 + 0x17);
   apply(item.before, p.initial, p.data);
   apply_x87(item.before, p.initial);
   return p;
 }
 
-// Everything that all the tables' cases need, made once: one run of the assembler, one child for the host's results.
+// Everything that all the tables' cases need, made once: one run of the assembler, one child for the host's
+// results.
 struct Prepared {
   std::vector<Program> programs;
   std::vector<std::optional<Outcome>> native;
@@ -147,16 +150,19 @@ void CaseTable::check(Engine engine) const {
     const Program& program = prepared().programs[first_ + i];
     const std::optional<Outcome>& native = prepared().native[first_ + i];
     const CodeFacts facts = facts_of(program.code, code_bits(mode_));
-    INFO(std::string(engine_name(engine)) << ", case " << i << ": " << std::string(item.code) << "\n" << listing(program.code, code_bits(mode_), layout(mode_).code));
+    INFO(std::string(engine_name(engine)) << ", case " << i << ": " << std::string(item.code) << "\n"
+                                          << listing(program.code, code_bits(mode_), layout(mode_).code));
 
     const Outcome actual = guest.run(program);
-    const std::string wrong = differences(actual, expected(item, program, facts, actual), facts.undefined_flags);
+    const std::string wrong =
+        differences(actual, expected(item, program, facts, actual), facts.undefined_flags);
     CHECK_MESSAGE(wrong.empty(), "guest, expected:\n" << wrong);
     if (!native) continue;
     const std::string oracle = differences(actual, *native, facts.undefined_flags);
     CHECK_MESSAGE(oracle.empty(), "guest, host:\n" << oracle);
     if (engine != Engine::kInterpreter) continue;
-    const std::string claim = differences(*native, expected(item, program, facts, *native), facts.undefined_flags);
+    const std::string claim =
+        differences(*native, expected(item, program, facts, *native), facts.undefined_flags);
     CHECK_MESSAGE(claim.empty(), "host, expected:\n" << claim);
   }
 }

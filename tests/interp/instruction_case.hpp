@@ -1,6 +1,7 @@
-// A table of instruction tests: one case is assembly text, what is in the registers and memory before, and what is
-// there afterwards. Each case runs on the interpreter and, in the user modes, on the host's own processor; both must
-// match the expectation and each other. A cases_*.cpp file holds the tables of one instruction family.
+// A table of instruction tests: one case is assembly text, what is in the registers and memory before, and
+// what is there afterwards. Each case runs on the interpreter and, in the user modes, on the host's own
+// processor; both must match the expectation and each other. A cases_*.cpp file holds the tables of one
+// instruction family.
 #pragma once
 
 #include <doctest.h>
@@ -71,8 +72,8 @@ struct List {
   }
 };
 
-// Registers and memory of a case. Before: what is not given has a fixed pattern (flags: none set). After: what is
-// not given must be as before, and flags that the instructions leave undefined are not looked at.
+// Registers and memory of a case. Before: what is not given has a fixed pattern (flags: none set). After:
+// what is not given must be as before, and flags that the instructions leave undefined are not looked at.
 struct State {
   std::optional<u64> rax{}, rbx{}, rcx{}, rdx{}, rsi{}, rdi{}, rbp{}, rsp{}, r8{}, r9{}, r15{};
   std::optional<u64> flags{};
@@ -108,11 +109,11 @@ class CaseTable {
 };
 
 // Makes a doctest case of an array of Case: INSTRUCTION_CASES("add and adc", kUser64, kAddCases);
-#define INSTRUCTION_CASES(name, mode, cases)                                                             \
-  static const ::doppel::tests::CaseTable table_of_##cases(::doppel::tests::Mode::mode, cases);          \
-  TEST_CASE(name " (" #mode ")") {                                                                       \
-    table_of_##cases.check();                                                                            \
-  }                                                                                                      \
+#define INSTRUCTION_CASES(name, mode, cases)                                                    \
+  static const ::doppel::tests::CaseTable table_of_##cases(::doppel::tests::Mode::mode, cases); \
+  TEST_CASE(name " (" #mode ")") {                                                              \
+    table_of_##cases.check();                                                                   \
+  }                                                                                             \
   static_assert(true)
 
 }  // namespace doppel::tests

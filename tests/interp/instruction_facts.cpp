@@ -69,9 +69,10 @@ std::string listing(std::span<const u8> code, u32 code_bits, u64 address) {
   std::string out;
   for (std::size_t at = 0; at < code.size(); at += instruction.length) {
     char text[256] = "(bad)";
-    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(code_bits), &code[at], code.size() - at, &instruction, operands)))
-      ZydisFormatterFormatInstruction(&formatter, &instruction, operands, instruction.operand_count_visible, text,
-                                      sizeof text, address + at, nullptr);
+    if (ZYAN_SUCCESS(
+            ZydisDecoderDecodeFull(&decoder(code_bits), &code[at], code.size() - at, &instruction, operands)))
+      ZydisFormatterFormatInstruction(&formatter, &instruction, operands, instruction.operand_count_visible,
+                                      text, sizeof text, address + at, nullptr);
     else
       instruction.length = static_cast<u8>(code.size() - at);
     std::string bytes;

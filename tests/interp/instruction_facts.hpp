@@ -1,5 +1,5 @@
-// What the decoder library knows of a program's instructions, beside their meaning: where they begin and which flags
-// they leave undefined. Used by the table cases and the fuzzer.
+// What the decoder library knows of a program's instructions, beside their meaning: where they begin and
+// which flags they leave undefined. Used by the table cases and the fuzzer.
 #pragma once
 
 #include <span>

@@ -34,10 +34,9 @@ const char* gpr_name(u32 index) {
 }
 
 std::string flag_names(u64 flags) {
-  constexpr std::pair<u64, char> kLetters[] = {{core::kCf, 'C'}, {core::kPf, 'P'}, {core::kAf, 'A'},
-                                               {core::kZf, 'Z'}, {core::kSf, 'S'}, {core::kOf, 'O'},
-                                               {core::kDf, 'D'}, {core::kNt, 'N'}, {core::kAc, 'a'},
-                                               {core::kId, 'I'}};
+  constexpr std::pair<u64, char> kLetters[] = {
+      {core::kCf, 'C'}, {core::kPf, 'P'}, {core::kAf, 'A'}, {core::kZf, 'Z'}, {core::kSf, 'S'},
+      {core::kOf, 'O'}, {core::kDf, 'D'}, {core::kNt, 'N'}, {core::kAc, 'a'}, {core::kId, 'I'}};
   std::string names;
   for (const auto& [flag, letter] : kLetters)
     if (flags & flag) names += letter;

@@ -1,6 +1,6 @@
-// What an instruction test sees of a processor: its architectural state and one data area, before and after a short
-// program. The interpreter (guest_cpu) and the host's own processor (native_cpu) both run a Program and give back an
-// Outcome; the table cases and the fuzzer compare them. Knows neither engine.
+// What an instruction test sees of a processor: its architectural state and one data area, before and after a
+// short program. The interpreter (guest_cpu) and the host's own processor (native_cpu) both run a Program and
+// give back an Outcome; the table cases and the fuzzer compare them. Knows neither engine.
 #pragma once
 
 #include <array>
@@ -68,8 +68,8 @@ struct Outcome {
 // The flags that programs are compared by.
 inline constexpr u64 kComparedFlags = core::kArithmeticFlags | core::kDf | core::kNt | core::kAc | core::kId;
 
-// The differences between two outcomes, one line each as "rax 1 2"; empty if there are none. `undefined` flags are
-// not compared.
+// The differences between two outcomes, one line each as "rax 1 2"; empty if there are none. `undefined`
+// flags are not compared.
 [[nodiscard]] std::string differences(const Outcome& a, const Outcome& b, u64 undefined = 0);
 
 // "CPAZSOD" letters for the flags that are set, and register names as the manuals write them.

@@ -215,7 +215,8 @@ std::vector<Outcome> run_natively(std::span<const Program> batch) {
   const u32 finished = shared->finished;
   munmap(memory, size);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw std::runtime_error(fmt::format("native_cpu: the child died (status {:#x}) at program {}", status, finished));
+    throw std::runtime_error(
+        fmt::format("native_cpu: the child died (status {:#x}) at program {}", status, finished));
   return outcomes;
 }
 

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "core/guest_ram.hpp"
+#include "core/machine/vcpu_memory.hpp"
 #include "core/msr.hpp"
 #include "jit/interp/descriptor_table.hpp"
 #include "jit/interp/families.hpp"
@@ -45,10 +47,10 @@ constexpr u64 gate(u16 selector, u64 offset, SystemType type, u32 dpl = 0, u32 p
          u64{static_cast<u8>(type) | ring(dpl) | core::kSegPresent} << 40 | (offset >> 16 & 0xffff) << 48;
 }
 
-class QuietController final : public core::InterruptController {
+class ManualController final : public core::InterruptController {
  public:
-  bool interrupt_ready() override { return false; }
-  std::optional<u8> acknowledge() override { return std::nullopt; }
+  bool interrupt_ready() override { return vector.has_value(); }
+  std::optional<u8> acknowledge() override { return std::exchange(vector, std::nullopt); }
   u8 cr8() override { return priority; }
   void set_cr8(u8 value) override { priority = value; }
   bool read_msr(u32, u64& value) override {
@@ -58,6 +60,7 @@ class QuietController final : public core::InterruptController {
   bool write_msr(u32, u64) override { return true; }
   void set_tsc_offset(u64) override {}
   u8 priority = 0;
+  std::optional<u8> vector;  // of the interrupt that is due
 };
 
 enum class Mode : u8 { kReal, kProtected, kLong };
@@ -163,10 +166,11 @@ struct Machine {
   core::Bus ports{"port", counters, lock};
   core::Bus mmio{"mmio", counters, lock};
   mmu::PhysicalMemory memory{ram, mmio};
-  QuietController controller;
+  ManualController controller;
   core::ManualClock clock;
   core::CpuModel model = std::get<core::CpuModel>(core::parse_cpu_model("max"));
-  Vcpu cpu{model, memory, ports, controller, clock, counters};
+  machine::VcpuMemory cpu_memory{model, memory, ports, controller, clock, counters};
+  Vcpu& cpu = *cpu_memory;
 };
 
 // CHECKs that exactly this fault is pending, and takes it.
