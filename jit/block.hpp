@@ -7,7 +7,7 @@
 
 namespace doppel::jit {
 
-inline constexpr u32 kMaxBlockInsns = 48;
+inline constexpr u32 kMaxBlockInsns = 24;
 inline constexpr u64 kNoPage = ~u64{0};
 
 struct Block {

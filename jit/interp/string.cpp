@@ -121,7 +121,9 @@ struct Scas {
 template <class T>
 struct Ins {
   static constexpr bool kCompares = false;
-  static bool permitted(Vcpu& cpu) { return port_permitted(cpu, read_gpr<u16>(cpu, core::kRdx * 8), sizeof(T)); }
+  static bool permitted(Vcpu& cpu) {
+    return port_permitted(cpu, read_gpr<u16>(cpu, core::kRdx * 8), sizeof(T));
+  }
   static bool one(Vcpu& cpu, const Insn& insn) {
     const u16 port = read_gpr<u16>(cpu, core::kRdx * 8);
     u64 la{};
@@ -136,7 +138,9 @@ struct Ins {
 template <class T>
 struct Outs {
   static constexpr bool kCompares = false;
-  static bool permitted(Vcpu& cpu) { return port_permitted(cpu, read_gpr<u16>(cpu, core::kRdx * 8), sizeof(T)); }
+  static bool permitted(Vcpu& cpu) {
+    return port_permitted(cpu, read_gpr<u16>(cpu, core::kRdx * 8), sizeof(T));
+  }
   static bool one(Vcpu& cpu, const Insn& insn) {
     const u16 port = read_gpr<u16>(cpu, core::kRdx * 8);
     T value{};

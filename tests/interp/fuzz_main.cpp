@@ -216,23 +216,24 @@ int run(const Options& options) {
 }  // namespace doppel::tests
 
 int main(int argc, char** argv) {
-  doppel::tests::Options options;
-  CLI::App app{"Random programs on Doppel's engines and on the host's processor"};
-  app.add_option("--seed", options.seed, "which programs to make");
-  app.add_option("--count", options.count, "how many programs");
-  app.add_option("--case", options.number, "only this program of the seed");
-  app.add_option("--mode", options.mode, "64 or 32; without it, both")->check(CLI::IsMember({32, 64}));
-  app.add_option("--length", options.length, "instructions in a program, at most")->check(CLI::Range(1, 100));
-  app.add_option("--only", options.only, "mnemonics to use")->delimiter(',');
-  app.add_option("--engine", options.engine, "interp or jit; without it, both")
-      ->check(CLI::IsMember({"interp", "jit"}));
-  app.add_option("--model", options.model, "CPU model");
-  app.add_option("--failures", options.failures, "stop after so many kinds of failures");
-  CLI11_PARSE(app, argc, argv);
   try {
+    doppel::tests::Options options;
+    CLI::App app{"Random programs on Doppel's engines and on the host's processor"};
+    app.add_option("--engine", options.engine, "interp or jit; without it, both")
+        ->check(CLI::IsMember({"interp", "jit"}));
+    app.add_option("--seed", options.seed, "which programs to make");
+    app.add_option("--count", options.count, "how many programs");
+    app.add_option("--case", options.number, "only this program of the seed");
+    app.add_option("--mode", options.mode, "64 or 32; without it, both")->check(CLI::IsMember({32, 64}));
+    app.add_option("--length", options.length, "instructions in a program, at most")
+        ->check(CLI::Range(1, 100));
+    app.add_option("--only", options.only, "mnemonics to use")->delimiter(',');
+    app.add_option("--model", options.model, "CPU model");
+    app.add_option("--failures", options.failures, "stop after so many kinds of failures");
+    CLI11_PARSE(app, argc, argv);
     return doppel::tests::run(options);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "fuzz_interp: {}\n", error.what());
+    std::fprintf(stderr, "fuzz_interp: %s\n", error.what());
     return 2;
   }
 }

@@ -1,6 +1,6 @@
-// What the tests of decoding, block building and dispatch share: the fixture of the system instructions with a
-// dispatcher that runs guest code in it, interpreted or translated. Every vector has a handler that halts, so that
-// an exception or interrupt ends the run and leaves its frame on the stack.
+// What the tests of decoding, block building and dispatch share: the fixture of the system instructions with
+// a dispatcher that runs guest code in it, interpreted or translated. Every vector has a handler that halts,
+// so that an exception or interrupt ends the run and leaves its frame on the stack.
 #pragma once
 
 #include <initializer_list>
@@ -37,7 +37,8 @@ struct RunningMachine : Machine {
 #ifdef DOPPEL_TRANSLATOR_X64
     if (engine == Engine::kTranslator) {
       constexpr u64 kCodeCache = 8 << 20;
-      backend = std::make_unique<x64::Translator>(cpu, dispatcher.blocks(), x64::Optimisations{.hot_runs = 0}, kCodeCache);
+      backend = std::make_unique<x64::Translator>(cpu, dispatcher.blocks(), x64::Optimisations{.hot_runs = 0},
+                                                  kCodeCache);
       dispatcher.set_backend(backend.get());
     }
 #endif
@@ -60,14 +61,17 @@ struct RunningMachine : Machine {
     controller.vector = vector;
     cpu.state.notify(core::kPendingIntr);
   }
-  [[nodiscard]] Exit run(u64 budget = 10'000) { return dispatcher.run(budget); }
+  [[nodiscard]] Exit run(u64 budget = 10'000) {
+    return dispatcher.run(budget);
+  }
 
   // The vector whose handler the processor halted in, or -1.
   [[nodiscard]] int halted_in() const {
     const u64 handler = cpu.state.rip - 1 - kHandlers;
     return cpu.state.activity == core::Activity::kHalted && handler < 256 ? static_cast<int>(handler) : -1;
   }
-  // Words of the frame that the event pushed, from the stack pointer on (an error code first, if there is one).
+  // Words of the frame that the event pushed, from the stack pointer on (an error code first, if there is
+  // one).
   [[nodiscard]] u64 frame(u32 index) const {
     const u64 sp = cpu.state.gpr[core::kRsp];
     if (cpu.state.efer & core::kEferLma) return get<u64>(sp + index * 8);

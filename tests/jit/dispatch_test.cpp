@@ -1,0 +1,494 @@
+#include <functional>
+#include <thread>
+
+#include "tests/jit/running_machine.hpp"
+
+namespace doppel::jit::test {
+namespace {
+
+constexpr u64 kFlagsWithIf = core::kFlagsFixed | core::kIf, kFlagsWithTf = core::kFlagsFixed | core::kTf;
+constexpr u8 kVector = 0x40, kPort = 0x80;
+constexpr int kInCode = -1;           // halted by the code's own HLT
+constexpr u64 kSingleStep = 1 << 14;  // DR6.BS
+
+using Do = std::function<void(RunningMachine&)>;
+
+// Code that runs to a HLT: its own, or that of a vector's handler.
+struct Scenario {
+  const char* name;
+  std::vector<u8> code;
+  Do before;
+  int vector;
+  u64 offset;  // from the code's start: the return address of the vector's frame, or RIP
+  Do after = {};
+  Mode mode = Mode::kLong;
+  u32 error_words = 0;  // in the frame, below the return address
+};
+
+void check(std::span<const Scenario> scenarios) {
+  for (const Engine engine : kEngines)
+    for (const Scenario& c : scenarios) {
+      CAPTURE(std::string(c.name));
+      CAPTURE(static_cast<int>(engine));
+      RunningMachine m(c.mode, 0, engine);
+      std::copy(c.code.begin(), c.code.end(), m.ram.host(kRip));
+      if (c.mode == Mode::kReal) m.cpu.state.gpr[core::kRsp] = 0x7000;
+      if (c.before) c.before(m);
+      CHECK(m.run() == Exit::kIdle);
+      CHECK(m.halted_in() == c.vector);
+      CHECK((c.vector == kInCode ? m.cpu.state.rip : m.frame(c.error_words)) == kRip + c.offset);
+      if (c.after) c.after(m);
+    }
+}
+
+Do flags(u64 value) {
+  return [=](RunningMachine& m) { core::set_rflags(m.cpu.state, value); };
+}
+// A handler of its own for one vector, instead of the HLT.
+void handler(RunningMachine& m, u8 vector, std::initializer_list<u8> code) {
+  m.code(code, kSpare);
+  m.put_idt(vector, gate(kCode64, kSpare, interp::SystemType::kInterruptGate32));
+}
+
+// Calls `on_write` for each byte written to kPort.
+class Port final : public core::Device {
+ public:
+  Port(RunningMachine& m, std::function<void(u32 count)> on_write) : on_write_(std::move(on_write)) {
+    m.ports.attach(kPort, 1, *this);
+  }
+  [[nodiscard]] std::string_view name() const override { return "port"; }
+  void reset() override {}
+  [[nodiscard]] u64 read(u64, u32) override { return 0; }
+  void write(u64, u32, u64 value) override {
+    bytes.push_back(static_cast<u8>(value));
+    on_write_(static_cast<u32>(bytes.size()));
+  }
+  void snapshot(core::SnapshotIo&) override {}
+  std::vector<u8> bytes;
+
+ private:
+  std::function<void(u32)> on_write_;
+};
+
+}  // namespace
+
+TEST_CASE("single-stepping traps after an instruction") {
+  const auto one_left = [](RunningMachine& m) { CHECK(m.cpu.state.gpr[core::kRcx] == 2); };
+  const Scenario scenarios[] = {
+      {"TF",
+       {0x90, 0x90},
+       flags(kFlagsWithTf),
+       1,
+       1,
+       [](RunningMachine& m) {
+         CHECK((m.cpu.state.dr[6] & kSingleStep) != 0);
+         CHECK((m.frame(2) & core::kTf) != 0);
+         CHECK((m.cpu.state.rflags & core::kTf) == 0);
+       }},
+      {"POPF that sets TF: from the next instruction on",
+       {0x9d, 0x90, 0x90},
+       [](RunningMachine& m) { m.put<u64>(m.cpu.state.gpr[core::kRsp], kFlagsWithTf); },
+       1,
+       2},
+      {"a taken branch", {0xeb, 0x02, 0x90, 0x90, 0x90}, flags(kFlagsWithTf), 1, 4},
+      {"INT3 takes TF along",
+       {0xcc},
+       flags(kFlagsWithTf),
+       3,
+       1,
+       [](RunningMachine& m) { CHECK((m.frame(2) & core::kTf) != 0); }},
+      {"a fault comes instead", {0x0f, 0x0b}, flags(kFlagsWithTf), 6, 0},
+      {"REP MOVSB: each element",
+       {0xf3, 0xa4},
+       [](RunningMachine& m) {
+         core::set_rflags(m.cpu.state, kFlagsWithTf);
+         m.cpu.state.gpr[core::kRcx] = 3;
+         m.cpu.state.gpr[core::kRsi] = kSpare;
+         m.cpu.state.gpr[core::kRdi] = kSpare + 64;
+       },
+       1,
+       0,
+       one_left},
+      {"REP SCASB: each element",
+       {0xf2, 0xae},
+       [](RunningMachine& m) {
+         core::set_rflags(m.cpu.state, kFlagsWithTf);
+         m.cpu.state.gpr[core::kRax] = 1;
+         m.cpu.state.gpr[core::kRcx] = 3;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
+       },
+       1,
+       0,
+       one_left},
+      {"in real mode", {0x90, 0x90}, flags(kFlagsWithTf), 1, 1, {}, Mode::kReal},
+  };
+  check(scenarios);
+}
+
+TEST_CASE("breakpoints: instructions before, data after") {
+  const auto break_at = [](u64 address, u64 control, u64 rflags = core::kFlagsFixed) {
+    return [=](RunningMachine& m) {
+      m.cpu.state.dr[0] = address;
+      m.cpu.state.dr[7] = 0x400 | control;
+      core::set_rflags(m.cpu.state, rflags);
+      m.cpu.mmu.mode_changed();
+    };
+  };
+  constexpr u64 kOnExecution = 1, kOnWrite = 1 | 1 << 16;
+  const auto hit = [](RunningMachine& m) { CHECK((m.cpu.state.dr[6] & 1) == 1); };
+  const Scenario scenarios[] = {
+      {"before the instruction",
+       {0xff, 0xc0, 0xff, 0xc0, 0xf4},
+       break_at(kRip + 2, kOnExecution),
+       1,
+       2,
+       [](RunningMachine& m) {
+         CHECK((m.cpu.state.dr[6] & 1) == 1);
+         CHECK(m.cpu.state.gpr[core::kRax] == 1);
+         CHECK((m.frame(2) & core::kRf) != 0);
+       }},
+      {"RF lets one instruction through",
+       {0x90, 0xeb, 0xfd},
+       break_at(kRip, kOnExecution, core::kFlagsFixed | core::kRf),
+       1,
+       0,
+       hit},
+      {"RF lasts for all of a REP",
+       {0xf3, 0xaa, 0xf4},
+       [&](RunningMachine& m) {
+         break_at(kRip, kOnExecution, core::kFlagsFixed | core::kRf)(m);
+         m.cpu.state.gpr[core::kRcx] = 5;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
+       },
+       kInCode,
+       3,
+       [](RunningMachine& m) { CHECK((m.cpu.state.rflags & core::kRf) == 0); }},
+      {"a handler's IRET sets RF: no endless loop",
+       {0xff, 0xc0, 0xf4},
+       [&](RunningMachine& m) {
+         break_at(kRip, kOnExecution)(m);
+         handler(m, 1, {0x48, 0xcf});
+       },
+       kInCode,
+       3,
+       [](RunningMachine& m) { CHECK(m.cpu.state.gpr[core::kRax] == 1); }},
+      {"a store", {0x88, 0x04, 0x25, 0x00, 0x00, 0x05, 0x00, 0x90}, break_at(kSpare, kOnWrite), 1, 7, hit},
+      {"a load is none",
+       {0x8a, 0x04, 0x25, 0x00, 0x00, 0x05, 0x00, 0xf4},
+       break_at(kSpare, kOnWrite),
+       kInCode,
+       8},
+  };
+  check(scenarios);
+}
+
+TEST_CASE("interrupts are taken between instructions, and not in a shadow") {
+  const auto pending = [](RunningMachine& m) { m.interrupt(kVector); };
+  const auto load_ss = [](RunningMachine& m) {
+    m.interrupt(kVector);
+    m.cpu.state.gpr[core::kRax] = kData0;
+  };
+  const Scenario scenarios[] = {
+      {"IF is clear", {0x90, 0xf4}, pending, kInCode, 2},
+      {"IF is set",
+       {0x90, 0xf4},
+       [](RunningMachine& m) {
+         m.interrupt(kVector);
+         core::set_rflags(m.cpu.state, kFlagsWithIf);
+       },
+       kVector,
+       0},
+      {"STI, one instruction, the interrupt", {0xfb, 0x90, 0x90, 0xf4}, pending, kVector, 2},
+      {"STI, CLI: none", {0xfb, 0xfa, 0x90, 0xf4}, pending, kInCode, 4},
+      {"STI, HLT: the interrupt ends the HLT", {0xfb, 0xf4}, pending, kVector, 2},
+      {"STI, MOV SS: one more instruction", {0xfb, 0x8e, 0xd0, 0x90, 0x90, 0xf4}, load_ss, kVector, 4},
+      {"STI, POP SS: one more instruction",
+       {0xfb, 0x17, 0x90, 0x90, 0xf4},
+       [](RunningMachine& m) {
+         m.interrupt(kVector);
+         m.put<u32>(m.cpu.state.gpr[core::kRsp], kData0);
+       },
+       kVector,
+       3,
+       {},
+       Mode::kProtected},
+      {"POPF that sets IF casts none",
+       {0x9d, 0x90, 0xf4},
+       [](RunningMachine& m) {
+         m.interrupt(kVector);
+         m.put<u64>(m.cpu.state.gpr[core::kRsp], kFlagsWithIf);
+       },
+       kVector,
+       1},
+      {"an NMI needs no IF",
+       {0x90, 0xf4},
+       [](RunningMachine& m) { m.cpu.state.notify(core::kPendingNmi); },
+       2,
+       0},
+      {"an NMI comes before an interrupt",
+       {0x90, 0xf4},
+       [](RunningMachine& m) {
+         m.cpu.state.notify(core::kPendingNmi);
+         m.interrupt(kVector);
+         core::set_rflags(m.cpu.state, kFlagsWithIf);
+       },
+       2,
+       0,
+       [](RunningMachine& m) { CHECK(m.controller.vector == kVector); }},
+  };
+  check(scenarios);
+}
+
+TEST_CASE("a second NMI waits for the first one's IRET") {
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    std::vector<u64> stacks;
+    const Port port(m, [&](u32 count) {
+      stacks.push_back(m.cpu.state.gpr[core::kRsp]);
+      if (count == 1) m.cpu.state.notify(core::kPendingNmi);
+    });
+    handler(m, 2, {0xe6, kPort, 0x90, 0x48, 0xcf});  // OUT, NOP, IRETQ
+    m.code({0x90, 0xf4});
+    m.cpu.state.notify(core::kPendingNmi);
+    CHECK(m.run() == Exit::kIdle);
+    REQUIRE(stacks.size() == 2);
+    CHECK(stacks[0] == stacks[1]);
+  }
+}
+
+TEST_CASE("a repeated instruction is interrupted between elements and goes on afterwards") {
+  for (const Engine engine : kEngines)
+    for (const bool resumed : {false, true}) {
+      RunningMachine m(Mode::kLong, 0, engine);
+      CpuState& s = m.cpu.state;
+      Port port(m, [&](u32 count) {
+        if (count == 2) m.interrupt(kVector);
+      });
+      m.code({0xf3, 0x6e, 0xf4});  // REP OUTSB
+      m.code({1, 2, 3, 4, 5}, kSpare + 64);
+      s.gpr[core::kRcx] = 5;
+      s.gpr[core::kRsi] = kSpare + 64;
+      s.gpr[core::kRdx] = kPort;
+      core::set_rflags(s, kFlagsWithIf);
+      if (resumed) handler(m, kVector, {0x48, 0xcf});  // IRETQ
+      CHECK(m.run() == Exit::kIdle);
+      if (resumed) {
+        CHECK(port.bytes == std::vector<u8>{1, 2, 3, 4, 5});
+        CHECK(s.rip == kRip + 3);
+      } else {
+        CHECK(m.halted_in() == kVector);
+        CHECK(m.frame(0) == kRip);
+        CHECK(s.gpr[core::kRcx] == 3);
+        CHECK(s.gpr[core::kRsi] == kSpare + 66);
+      }
+    }
+}
+
+TEST_CASE("no byte of an instruction may lie above the limit of CS") {
+  const auto limit = [](u32 value) {
+    return [=](RunningMachine& m) { m.cpu.state.segment[core::kCs].limit = static_cast<u32>(kRip + value); };
+  };
+  const auto untouched = [](RunningMachine& m) {
+    CHECK(m.frame(0) == 0);
+    CHECK(m.cpu.state.gpr[core::kRax] == 0);
+  };
+  const Scenario scenarios[] = {
+      {"the first one inside",
+       {0x90, 0x90, 0xff, 0xc0, 0xf4},
+       limit(1),
+       13,
+       2,
+       untouched,
+       Mode::kProtected,
+       1},
+      {"all but the last byte inside",
+       {0x90, 0xb8, 1, 0, 0, 0, 0xf4},
+       limit(4),
+       13,
+       1,
+       untouched,
+       Mode::kProtected,
+       1},
+      {"all inside", {0x90, 0xb8, 1, 0, 0, 0, 0xf4}, limit(6), kInCode, 7, {}, Mode::kProtected},
+      {"a jump out", {0xeb, 0x10}, limit(4), 13, 0, untouched, Mode::kProtected, 1},
+      {"real mode's 64 KiB",
+       {0xeb, 0x00},
+       [](RunningMachine& m) {
+         m.code({0xb0}, 0xffff);  // MOV AL, imm8
+         m.cpu.state.rip = 0xffff;
+       },
+       13,
+       0xffff - kRip,
+       [](RunningMachine& m) { CHECK(m.cpu.state.gpr[core::kRax] == 0); },
+       Mode::kReal},
+  };
+  check(scenarios);
+}
+
+TEST_CASE("code that changes itself runs changed") {
+  const auto changed = [](RunningMachine& m) { CHECK((m.cpu.state.gpr[core::kRax] & 0xff) == 7); };
+  const Scenario scenarios[] = {
+      {"the next instruction, in the running block",
+       {0xc6, 0x05, 1, 0, 0, 0, 7, 0xb0, 1, 0xf4},
+       {},
+       kInCode,
+       10,
+       changed},
+      {"an earlier one, in a loop",
+       {0xb0, 1, 0xc6, 0x05, 0xf8, 0xff, 0xff, 0xff, 7, 0xff, 0xc9, 0x75, 0xf3, 0xf4},
+       [](RunningMachine& m) { m.cpu.state.gpr[core::kRcx] = 2; },
+       kInCode,
+       14,
+       changed},
+      {"by a string instruction",
+       {0xf3, 0xa4, 0xb0, 1, 0xf4},
+       [](RunningMachine& m) {
+         m.put<u8>(kSpare, 7);
+         m.cpu.state.gpr[core::kRcx] = 1;
+         m.cpu.state.gpr[core::kRsi] = kSpare;
+         m.cpu.state.gpr[core::kRdi] = kRip + 3;
+       },
+       kInCode,
+       5,
+       changed},
+      {"by a push",
+       {0x53, 0xb0, 1, 0xf4},
+       [](RunningMachine& m) {
+         m.cpu.state.gpr[core::kRbx] = 0xf407;
+         m.cpu.state.gpr[core::kRsp] = kRip + 2 + 8;
+       },
+       kInCode,
+       4,
+       changed},
+      {"by a locked exchange",
+       {0x86, 0x1d, 1, 0, 0, 0, 0xb0, 1, 0xf4},
+       [](RunningMachine& m) { m.cpu.state.gpr[core::kRbx] = 7; },
+       kInCode,
+       9,
+       changed},
+      {"in 16-bit code", {0xc6, 0x06, 0x06, 0x80, 7, 0xb0, 1, 0xf4}, {}, kInCode, 8, changed, Mode::kReal},
+      {"into a shorter instruction: the rest is decoded anew",
+       {0xc6, 0x05, 0, 0, 0, 0, 0x90, 0xb8, 0xb0, 7, 0xf4, 0x90},
+       {},
+       kInCode,
+       11,
+       changed},
+  };
+  check(scenarios);
+}
+
+TEST_CASE("code that a device changes runs changed") {
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    for (const u8 value : {1, 7, 9}) {
+      for (int twice = 0; twice < 2; ++twice) {
+        m.cpu.state.activity = core::Activity::kRunning;
+        m.cpu.state.rip = kRip;
+        const u8 bytes[] = {0xb0, value, 0xf4};
+        if (twice == 0) REQUIRE(m.ram.write(kRip, bytes));
+        CHECK(m.run() == Exit::kIdle);
+        CHECK((m.cpu.state.gpr[core::kRax] & 0xff) == value);
+      }
+    }
+  }
+}
+
+TEST_CASE("an instruction on two pages") {
+  constexpr u64 kEdge = kSpare + 0xfff, kSecond = kSpare + 0x1000, kOther = kSpare + 0x3000,
+                kTable = kPageTables + 0x3000;
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    constexpr u64 kPresent = 7;
+    for (u64 page = 0; page < 512; ++page) m.put<u64>(kTable + page * 8, page << 12 | kPresent);
+    m.put<u64>(kPageTables + 0x2000, kTable | kPresent);
+    const auto map_second = [&](u64 entry) {
+      m.put<u64>(kTable + (kSecond >> 12) * 8, entry);
+      m.cpu.mmu.flush_page(kSecond);
+    };
+    const auto run_from_edge = [&] {
+      m.cpu.state.activity = core::Activity::kRunning;
+      m.cpu.state.rip = kEdge;
+      CHECK(m.run() == Exit::kIdle);
+      return m.cpu.state.gpr[core::kRax] & 0xff;
+    };
+    m.code({0xb0}, kEdge);  // MOV AL, imm8
+    m.code({1, 0xf4}, kSecond);
+    m.code({9, 0xf4}, kOther);
+
+    map_second(0);
+    run_from_edge();
+    CHECK(m.halted_in() == 14);
+    CHECK(m.cpu.state.cr2 == kSecond);
+    CHECK(m.frame(0) == 0);
+    CHECK(m.frame(1) == kEdge);
+    map_second(kSecond | kPresent);
+    CHECK(run_from_edge() == 1);
+    map_second(kOther | kPresent);
+    CHECK(run_from_edge() == 9);
+    map_second(kSecond | kPresent);
+    CHECK(run_from_edge() == 1);
+    const u8 changed[] = {7};
+    REQUIRE(m.ram.write(kSecond, changed));
+    CHECK(run_from_edge() == 7);
+    map_second(0);
+    run_from_edge();
+    CHECK(m.halted_in() == 14);
+  }
+}
+
+TEST_CASE("a halted processor waits for an interrupt and goes on behind the HLT") {
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    m.code({0xf4, 0x90, 0xf4});
+    core::set_rflags(m.cpu.state, kFlagsWithIf);
+    CHECK(m.run() == Exit::kIdle);
+    CHECK(m.run() == Exit::kIdle);
+    CHECK(m.cpu.state.rip == kRip + 1);
+    m.interrupt(kVector);
+    CHECK(m.run() == Exit::kIdle);
+    CHECK(m.halted_in() == kVector);
+    CHECK(m.frame(0) == kRip + 1);
+  }
+}
+
+TEST_CASE("an endless loop is left when somebody asks") {
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    m.code({0xff, 0xc0, 0xeb, 0xfc});
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      m.cpu.state.notify(core::kPendingStop);
+    });
+    CHECK(m.run(~u64{0}) == Exit::kStopped);
+    other.join();
+    CHECK(m.cpu.state.gpr[core::kRax] > 0);
+    CHECK((m.cpu.state.pending & core::kPendingStop) == 0);
+  }
+}
+
+TEST_CASE("the budget counts instructions, a step is one") {
+  RunningMachine m;
+  m.code({0xff, 0xc0, 0xeb, 0xfc});
+  CHECK(m.run(1000) == Exit::kBudget);
+  CHECK(m.dispatcher.instructions() >= 1000);
+  CHECK(m.dispatcher.instructions() < 1000 + kMaxBlockInsns);
+  CHECK(m.cpu.state.gpr[core::kRax] == m.dispatcher.instructions() / 2);
+  m.cpu.state.rip = kRip;
+  const u64 before = m.dispatcher.instructions();
+  CHECK(m.dispatcher.step() == Exit::kBudget);
+  CHECK(m.cpu.state.rip == kRip + 2);
+  CHECK(m.dispatcher.instructions() == before + 1);
+}
+
+TEST_CASE("a fault without any handler is a shutdown, and stays one") {
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    m.code({0x90, 0x0f, 0x0b});
+    m.cpu.state.idtr.limit = 0;
+    CHECK(m.run() == Exit::kShutdown);
+    CHECK(m.run() == Exit::kShutdown);
+    CHECK(m.cpu.state.rip == kRip + 1);
+  }
+}
+
+}  // namespace doppel::jit::test
