@@ -210,7 +210,9 @@ const Insn* repeated(Vcpu& cpu, const Insn* insn) {
     if (!Op::permitted(cpu)) return leave(cpu, insn);
   const bool forwards = !(cpu.state.rflags & core::kDf);
   while (const u64 count = masked(cpu, *insn, kCount)) {
-    const u64 done = forwards ? chunk(cpu, *insn, count, static_cast<Op*>(nullptr)) : 0;
+    // Element by element while somebody waits for the end of one, as a single-step trap does.
+    const bool attention = cpu.state.attention.load(std::memory_order_relaxed);
+    const u64 done = forwards && !attention ? chunk(cpu, *insn, count, static_cast<Op*>(nullptr)) : 0;
     if (done == 0 && !Op::one(cpu, *insn)) return leave(cpu, insn);
     advance(cpu, *insn, kCount, ~(done == 0 ? u64{1} : done) + 1);
     if (Op::kCompares && core::zf(cpu.state.lazy) != static_cast<bool>(insn->flags & jit::kRep)) break;

@@ -47,7 +47,7 @@ Do flags(u64 value) {
 // A handler of its own for one vector, instead of the HLT.
 void handler(RunningMachine& m, u8 vector, std::initializer_list<u8> code) {
   m.code(code, kSpare);
-  m.put_idt(vector, gate(kCode64, kSpare, interp::SystemType::kInterruptGate32));
+  m.put_idt(vector, gate(kLongCode, kSpare, interp::SystemType::kInterruptGate32));
 }
 
 // Calls `on_write` for each byte written to kPort.
@@ -145,7 +145,7 @@ TEST_CASE("breakpoints: instructions before, data after") {
        [](RunningMachine& m) {
          CHECK((m.cpu.state.dr[6] & 1) == 1);
          CHECK(m.cpu.state.gpr[core::kRax] == 1);
-         CHECK((m.frame(2) & core::kRf) != 0);
+         CHECK((m.frame(2) & core::kRf) == 0);
        }},
       {"RF lets one instruction through",
        {0x90, 0xeb, 0xfd},
@@ -163,11 +163,11 @@ TEST_CASE("breakpoints: instructions before, data after") {
        kInCode,
        3,
        [](RunningMachine& m) { CHECK((m.cpu.state.rflags & core::kRf) == 0); }},
-      {"a handler's IRET sets RF: no endless loop",
+      {"a handler that sets RF in its frame gets past",
        {0xff, 0xc0, 0xf4},
        [&](RunningMachine& m) {
          break_at(kRip, kOnExecution)(m);
-         handler(m, 1, {0x48, 0xcf});
+         handler(m, 1, {0x81, 0x4c, 0x24, 0x10, 0, 0, 1, 0, 0x48, 0xcf});  // OR [RSP + 16], RF; IRETQ
        },
        kInCode,
        3,

@@ -21,7 +21,8 @@ using core::CpuState;
 using Exit = Dispatcher::Exit;
 
 inline constexpr u64 kHandlers = 0x9000;  // the handler of vector i is the HLT at kHandlers + i
-inline constexpr u64 kSpare = 0x5'0000;   // free RAM
+inline constexpr u16 kLongCode = interp::test::kCode64;  // apart from the InsnFlags of that name
+inline constexpr u64 kSpare = 0x5'0000;                  // free RAM
 
 enum class Engine : u8 { kInterpreter, kTranslator };
 inline constexpr Engine kEngines[] = {
@@ -48,7 +49,7 @@ struct RunningMachine : Machine {
       if (mode == Mode::kReal)
         put<u32>(vector * 4, static_cast<u32>(kHandlers + vector));
       else
-        put_idt(static_cast<u8>(vector), gate(mode == Mode::kLong ? kCode64 : kCode0, kHandlers + vector,
+        put_idt(static_cast<u8>(vector), gate(mode == Mode::kLong ? kLongCode : kCode0, kHandlers + vector,
                                               interp::SystemType::kInterruptGate32));
     }
     cpu.mmu.mode_changed();

@@ -19,6 +19,7 @@ std::vector<Engine> all_engines() {
       with("interrupted", [](Engine& e) { e.interrupted = true; }),
       with("small-cache", [](Engine& e) { e.cache_size = kSmallCache; }),
       with("no-native-integer", [](Engine& e) { e.optimisations.native_integer = false; }),
+      with("no-native-x87", [](Engine& e) { e.optimisations.native_x87 = false; }),
       with("no-native-vector", [](Engine& e) { e.optimisations.native_vector = false; }),
       with("no-flag-liveness", [](Engine& e) { e.optimisations.flag_liveness = false; }),
       with("no-chaining", [](Engine& e) { e.optimisations.chaining = false; }),
