@@ -71,6 +71,30 @@ u8 arithmetic_flags(ZydisAccessedFlagsMask mask) {
   return set;
 }
 
+bool simd(ZydisISAExt extension) {
+  switch (extension) {
+    case ZYDIS_ISA_EXT_MMX:
+    case ZYDIS_ISA_EXT_SSE:
+    case ZYDIS_ISA_EXT_SSE2:
+    case ZYDIS_ISA_EXT_SSE3:
+    case ZYDIS_ISA_EXT_SSSE3:
+    case ZYDIS_ISA_EXT_SSE4:
+    case ZYDIS_ISA_EXT_SSE4A:
+    case ZYDIS_ISA_EXT_AES:
+    case ZYDIS_ISA_EXT_PCLMULQDQ:
+    case ZYDIS_ISA_EXT_SHA:
+    case ZYDIS_ISA_EXT_AVX:
+    case ZYDIS_ISA_EXT_AVX2:
+    case ZYDIS_ISA_EXT_AVX2GATHER:
+    case ZYDIS_ISA_EXT_AVXAES:
+    case ZYDIS_ISA_EXT_F16C:
+    case ZYDIS_ISA_EXT_FMA:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool source_index(ZydisRegister base) {
   return base == ZYDIS_REGISTER_RSI || base == ZYDIS_REGISTER_ESI || base == ZYDIS_REGISTER_SI;
 }
@@ -146,6 +170,7 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
   if (from.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)) insn.flags |= kRep;
   if (from.attributes & ZYDIS_ATTRIB_HAS_REPNE) insn.flags |= kRepne;
   if (from.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) insn.flags |= kFar;
+  if (simd(from.meta.isa_ext)) insn.flags |= kSimd;
 
   if (const auto* accessed = from.cpu_flags) {
     insn.flags_read = arithmetic_flags(accessed->tested);

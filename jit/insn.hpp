@@ -45,6 +45,7 @@ enum InsnFlags : u16 {
   kSegmented = 1u << 4,    // 16- or 32-bit mode: base, limit and type apply
   kCode64 = 1u << 5,       // decoded in 64-bit mode
   kFar = 1u << 6,          // far form of JMP, CALL, RET
+  kSimd = 1u << 7,         // of MMX, SSE, AVX and their relatives
 };
 
 // Where control goes after an instruction.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 
@@ -82,7 +83,11 @@ void ConsoleInput::wait() {
   }
   descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                          [this](const boost::system::error_code& error) {
-                           if (!error) read_some();
+                           if (error == boost::asio::error::operation_not_supported)
+                             pollable_ = false;  // found out only now
+                           else if (error)
+                             return;
+                           read_some();
                          });
 }
 

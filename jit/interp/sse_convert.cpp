@@ -49,12 +49,7 @@ struct ConvertScalar {
     if (!available<F>(cpu)) return false;
     From source{};
     if (!read_scalar(cpu, insn, insn.op[kFirst<F> + 1], source)) return false;
-    const Rounded<To> result = kConvert<To, From>(source, cpu.state.mxcsr);
-    if (!float_complete(cpu, result.flags)) return false;
-    auto value = lanes<To>(read_vector<16>(cpu, insn.op[kFirst<F>].reg));
-    value[0] = result.bits;
-    write_register<F>(cpu, insn.op[0].reg, bits(value));
-    return true;
+    return complete_scalar<F>(cpu, insn, kConvert<To, From>(source, cpu.state.mxcsr));
   }
   template <Form F>
   struct In {
@@ -70,12 +65,7 @@ struct FromInteger {
     if (!available<F>(cpu)) return false;
     Integer source{};
     if (!read_rm(cpu, insn, insn.op[kFirst<F> + 1], source)) return false;
-    const Rounded<To> result = kConvert<To, Integer>(source, cpu.state.mxcsr);
-    if (!float_complete(cpu, result.flags)) return false;
-    auto value = lanes<To>(read_vector<16>(cpu, insn.op[kFirst<F>].reg));
-    value[0] = result.bits;
-    write_register<F>(cpu, insn.op[0].reg, bits(value));
-    return true;
+    return complete_scalar<F>(cpu, insn, kConvert<To, Integer>(source, cpu.state.mxcsr));
   }
   template <Form F>
   static Handler bind(const Insn& insn) {

@@ -80,6 +80,16 @@ struct FloatPacked {
   };
 };
 
+// Ends a scalar instruction: the result becomes the low lane, the others are those of the first source.
+template <Form F, class U>
+[[gnu::always_inline]] inline bool complete_scalar(Vcpu& cpu, const Insn& insn, const Rounded<U>& result) {
+  if (!float_complete(cpu, result.flags)) return false;
+  auto value = lanes<U>(read_vector<16>(cpu, insn.op[kFirst<F>].reg));
+  value[0] = result.bits;
+  write_register<F>(cpu, insn.op[0].reg, bits(value));
+  return true;
+}
+
 // The low lane of the first source becomes Op(first, second), or Op(second); the others stay.
 // Op::apply as above, on single lanes, gives Rounded<U>.
 template <class U, class Op, bool kTwo>
@@ -89,16 +99,13 @@ struct FloatScalar {
     if (!available<F>(cpu)) return false;
     U second{};
     if (!read_scalar(cpu, insn, insn.op[kFirst<F> + 1], second)) return false;
-    auto value = lanes<U>(read_vector<16>(cpu, insn.op[kFirst<F>].reg));
-    Rounded<U> result;
-    if constexpr (kTwo)
-      result = evaluate<Op>(insn, cpu.state.mxcsr, value[0], second);
-    else
-      result = evaluate<Op>(insn, cpu.state.mxcsr, second);
-    if (!float_complete(cpu, result.flags)) return false;
-    value[0] = result.bits;
-    write_register<F>(cpu, insn.op[0].reg, bits(value));
-    return true;
+    const u32 mxcsr = cpu.state.mxcsr;
+    if constexpr (kTwo) {
+      const U first = read_low<U>(cpu, insn.op[kFirst<F>].reg);
+      return complete_scalar<F>(cpu, insn, evaluate<Op>(insn, mxcsr, first, second));
+    } else {
+      return complete_scalar<F>(cpu, insn, evaluate<Op>(insn, mxcsr, second));
+    }
   }
   template <Form F>
   struct In {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "jit/interp/semantics.hpp"
+#include "jit/interp/x87_host.hpp"
 
 namespace doppel::interp::x87 {
 
@@ -149,6 +150,15 @@ inline bool complete_underflow(Vcpu& cpu, const Insn& insn, u16 conditions = kC1
 }
 inline bool complete_overflow(Vcpu& cpu, const Insn& insn, u16 conditions = kC1) {
   return complete(cpu, insn, kInvalid | kStackFault | kC1, conditions);
+}
+
+// F on ST(a) and ST(b); with `underflow`, the response to an empty one of them.
+template <x87_host::Operation F>
+[[nodiscard]] x87_host::Frame evaluate(const X87State& x, u8 a, u8 b, bool underflow) {
+  if (underflow) return {.st = {kIndefinite}, .status = kInvalid | kStackFault};
+  x87_host::Frame f{.st = {get(x, a), get(x, b)}, .control = x.control};
+  F(f);
+  return f;
 }
 
 }  // namespace doppel::interp::x87

@@ -3,7 +3,6 @@
 #include "jit/interp/arithmetic_flags.hpp"
 #include "jit/interp/families.hpp"
 #include "jit/interp/x87.hpp"
-#include "jit/interp/x87_host.hpp"
 
 namespace doppel::interp {
 namespace {
@@ -22,13 +21,7 @@ bool arithmetic(Vcpu& cpu, const Insn& insn) {
   X87State& x = cpu.state.x87;
   const u8 d = insn.op[0].reg, s = insn.op[1].reg;
   const bool underflow = empty(x, d) || empty(x, s);
-  Frame f{.st = {get(x, d), get(x, s)}, .control = x.control};
-  if (underflow) {
-    f.st[0] = kIndefinite;
-    f.status = kInvalid | kStackFault;
-  } else {
-    F(f);
-  }
+  const Frame f = evaluate<F>(x, d, s, underflow);
   if (masked(x, f.status & kFaultLike)) {
     set(x, d, f.st[0]);
     if constexpr (kPop) pop(x);

@@ -2,7 +2,6 @@
 // conditional moves. Source: SDM Vol. 1, "x87 FPU Data Transfer Instructions" and the pages of Vol. 2A.
 #include "jit/interp/families.hpp"
 #include "jit/interp/x87.hpp"
-#include "jit/interp/x87_host.hpp"
 
 namespace doppel::interp {
 namespace {

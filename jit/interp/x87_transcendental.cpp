@@ -3,7 +3,6 @@
 // "Trigonometric Instructions", "Logarithmic, Exponential, and Scale".
 #include "jit/interp/families.hpp"
 #include "jit/interp/x87.hpp"
-#include "jit/interp/x87_host.hpp"
 
 namespace doppel::interp {
 namespace {
@@ -23,13 +22,7 @@ bool function(Vcpu& cpu, const Insn& insn) {
   if (!ready(cpu)) return false;
   X87State& x = cpu.state.x87;
   const bool underflow = empty(x, 0) || (kOperands == 2 && empty(x, 1));
-  Frame f{.st = {get(x, 0), get(x, 1)}, .control = x.control};
-  if (underflow) {
-    f.st[0] = kIndefinite;
-    f.status = kInvalid | kStackFault;
-  } else {
-    F(f);
-  }
+  const Frame f = evaluate<F>(x, 0, 1, underflow);
   const bool done = masked(x, f.status & kFaultLike);
   if (done) set(x, 0, f.st[0]);
   const bool no_quotient = !done || f.status & kInvalid || is_nan(f.st[0]);
@@ -65,13 +58,7 @@ bool and_pop(Vcpu& cpu, const Insn& insn) {
   if (!ready(cpu)) return false;
   X87State& x = cpu.state.x87;
   const bool underflow = empty(x, 0) || empty(x, 1);
-  Frame f{.st = {get(x, 0), get(x, 1)}, .control = x.control};
-  if (underflow) {
-    f.st[0] = kIndefinite;
-    f.status = kInvalid | kStackFault;
-  } else {
-    F(f);
-  }
+  const Frame f = evaluate<F>(x, 0, 1, underflow);
   if (masked(x, f.status & kFaultLike)) {
     pop(x);
     set(x, 0, f.st[0]);

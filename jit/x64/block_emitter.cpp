@@ -29,12 +29,12 @@ void BlockEmitter::emit() {
 // ---------------------------------------------------------------------------------------------------------------
 // Flags.
 
-// Whether the instruction may leave the flags it "writes" as they were: a shift count in CL can be zero.
+// Whether the instruction may leave the flags it "writes" as they were: a shift whose count is, or may be,
+// zero.
 static bool may_keep_flags(const Insn& insn) {
-  return insn.flags_written != 0 &&
-         insn.op[insn.op[2].kind == OperandKind::kGpr ? 2 : 1].kind == OperandKind::kGpr &&
-         insn.op[insn.op[2].kind == OperandKind::kGpr ? 2 : 1].reg == core::kRcx * 8 &&
-         insn.op[insn.op[2].kind == OperandKind::kGpr ? 2 : 1].size == 1 && is_shift(insn.mnemonic);
+  if (!is_shift(insn.mnemonic)) return false;
+  const Operand& count = insn.op[insn.op[2].kind == OperandKind::kNone ? 1 : 2];
+  return count.kind == OperandKind::kGpr || (insn.imm & (insn.op_size == 8 ? 63 : 31)) == 0;
 }
 
 void BlockEmitter::find_live_flags() {
@@ -50,8 +50,8 @@ void BlockEmitter::find_live_flags() {
     live_after_[i] = live;
     if (!may_keep_flags(insn)) live &= static_cast<u8>(~insn.flags_written);
     live |= insn.flags_read;
-    // Instructions that may take an event or fault on purpose show their flags to a handler.
-    if (insn.flow != Flow::kNext && !is_direct_jump(insn)) live = kAllFlags;
+    // Instructions that may take an event or fault by design show their flags to a handler.
+    if ((insn.flow != Flow::kNext && !is_direct_jump(insn)) || divides(insn.mnemonic)) live = kAllFlags;
   }
 }
 
@@ -64,6 +64,7 @@ u8 BlockEmitter::live_at_target(i64 page_offset) const {
 
 // Flags that must be right before the instruction, for itself or for what it leaves alone.
 u8 BlockEmitter::needed_by(const Insn& insn) const {
+  if (divides(insn.mnemonic)) return kAllFlags;
   const u8 after = live_after(insn);
   const u8 kept = may_keep_flags(insn) ? after : static_cast<u8>(after & ~insn.flags_written);
   return insn.flags_read | kept;
@@ -320,6 +321,17 @@ void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
   a.mov(DOPPEL_STATE(translator.link_site, 8), kScratch1);
   a.jmp(context_.trampolines.exit);
   sites_.push_back(site);
+}
+
+// A computed target in kScratch0 that is not canonical (with 48 bits; the interpreter knows of 57) faults
+// before anything of the instruction is done.
+void BlockEmitter::check_canonical(const Insn& insn) {
+  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
+  a.mov(kScratch1, kScratch0);
+  a.sar(kScratch1, 47);
+  a.add(kScratch1, 1);
+  a.cmp(kScratch1, 1);
+  a.ja(slow_insns_.back().entry);
 }
 
 void BlockEmitter::emit_jump_to_rip(const Gp& rip) {

@@ -140,7 +140,8 @@ class BlockEmitter {
 
   // --- Leaving.
   void emit_jump(i64 page_offset, bool backward);  // to a target known now; vectors are written back
-  void emit_jump_to_rip(const Gp& rip);            // to a computed target
+  void check_canonical(const Insn& insn);
+  void emit_jump_to_rip(const Gp& rip);  // to a computed target
   void store_rip(i64 page_offset);
   void emit_cold_paths();
 

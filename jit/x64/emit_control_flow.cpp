@@ -50,6 +50,7 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       } else {
         load_guest(kScratch0, insn.op[0].reg / 8);
       }
+      check_canonical(insn);
       emit_jump_to_rip(kScratch0);
       return true;
     }
@@ -63,9 +64,11 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       if (insn.op[0].kind == OperandKind::kMemory) {
         check_access(insn, 8, false);
         a.mov(kScratch0, ptr(kScratch0));
-        a.mov(home, kScratch0);
       } else if (!direct) {
         load_guest(kScratch0, insn.op[0].reg / 8);
+      }
+      if (!direct) {
+        check_canonical(insn);
         a.mov(home, kScratch0);
       }
       check_address(insn, ptr(rsp_of_guest, -8), false, 8, true, false);
@@ -89,6 +92,7 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       before_clobber(kAllFlags);
       check_address(insn, ptr(rsp_of_guest), false, 8, false, false);
       a.mov(kScratch0, ptr(kScratch0));
+      check_canonical(insn);
       a.lea(rsp_of_guest, ptr(rsp_of_guest, 8 + static_cast<i32>(static_cast<u16>(insn.imm))));
       emit_jump_to_rip(kScratch0);
       return true;

@@ -193,7 +193,7 @@ void BlockEmitter::emit_for_kernel(const Insn& insn) {
 bool BlockEmitter::emit_divide(const Insn& insn) {
   if (insn.op_size < 4) return false;
   const u32 size = insn.op_size;
-  before_clobber(live_after(insn) & static_cast<u8>(~insn.flags_written));
+  before_clobber(needed_by(insn));
   const Gp divisor = sized(static_cast<u8>(kScratch1.id()), size);
   const Gp other = sized(static_cast<u8>(kScratch0.id()), size);
   if (insn.op[0].kind == OperandKind::kMemory) {

@@ -12,11 +12,12 @@ using namespace asmjit::x86;
 
 namespace {
 
-// Left to the interpreter: element-wise memory accesses, and approximations that differ between host CPUs.
+// Left to the interpreter: element-wise memory accesses, approximations that differ between host CPUs, and
+// string comparisons with operands that are not visible.
 bool interpreted(std::string_view name) {
   for (const std::string_view prefix :
        {"maskmov", "vmaskmov", "vpmaskmov", "vgather", "vpgather", "rcp", "vrcp", "rsqrt", "vrsqrt",
-        "pcmpestrm", "pcmpistrm", "vpcmpestrm", "vpcmpistrm"})
+        "pcmpestr", "pcmpistrm", "vpcmpestr", "vpcmpistrm"})
     if (name.starts_with(prefix)) return true;
   return false;
 }
@@ -34,7 +35,12 @@ bool needs_alignment(std::string_view name, u32 size) {
 
 // Whether the instruction replaces its whole first operand, so that the old value need not be loaded.
 bool replaces_destination(std::string_view name, const Insn& insn, bool upper_halves_matter) {
-  if (name[0] == 'v') return !name.starts_with("vfm") && !name.starts_with("vfnm");
+  if (name[0] == 'v') {
+    for (const std::string_view reader :
+         {"vfm", "vfnm", "vcomis", "vucomis", "vptest", "vtestp", "vpcmpistr"})
+      if (name.starts_with(reader)) return false;
+    return true;
+  }
   if (upper_halves_matter) return false;
   for (const std::string_view move :
        {"movaps", "movapd", "movups", "movupd", "movdqa", "movdqu", "movd", "lddqu", "pshufd", "cvtdq2"})
@@ -92,8 +98,9 @@ bool BlockEmitter::emit_vector(const Insn& insn) {
         return false;
     }
   }
-  if (!vector) return false;
   const std::string_view name = ZydisMnemonicGetString(static_cast<ZydisMnemonic>(insn.mnemonic));
+  // Conversions from memory to general registers have no vector operand.
+  if (!vector && !name.starts_with("cvt") && !name.starts_with("vcvt")) return false;
   const bool vex = name[0] == 'v';
   if (vex ? !context_.avx_usable : !context_.sse_usable) return false;
   if (interpreted(name) || insn.index > core::kGprZero) return false;

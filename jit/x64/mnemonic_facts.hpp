@@ -69,15 +69,9 @@ namespace doppel::jit::x64 {
   return insn.mnemonic == ZYDIS_MNEMONIC_JMP && insn.op[0].kind == OperandKind::kImmediate &&
          !(insn.flags & kFar);
 }
-// Whether the interpreter's handler may do vector arithmetic, or read or write MXCSR.
-[[nodiscard]] inline bool uses_mxcsr(const Insn& insn) {
-  for (const Operand& op : insn.op)
-    if (op.kind == OperandKind::kVector || op.kind == OperandKind::kMmx) return true;
-  switch (insn.mnemonic) {
-    case ZYDIS_MNEMONIC_LDMXCSR:
-    case ZYDIS_MNEMONIC_STMXCSR:
-    case ZYDIS_MNEMONIC_VLDMXCSR:
-    case ZYDIS_MNEMONIC_VSTMXCSR:
+// FXSAVE, XSAVE and their likes: they see the x87 and the vector registers, and MXCSR.
+[[nodiscard]] inline bool saves_state(u16 mnemonic) {
+  switch (mnemonic) {
     case ZYDIS_MNEMONIC_FXSAVE:
     case ZYDIS_MNEMONIC_FXSAVE64:
     case ZYDIS_MNEMONIC_FXRSTOR:
@@ -96,15 +90,23 @@ namespace doppel::jit::x64 {
   }
 }
 
+// Whether the interpreter's handler may do vector arithmetic, or read or write MXCSR.
+[[nodiscard]] inline bool uses_mxcsr(const Insn& insn) {
+  return (insn.flags & kSimd) || saves_state(insn.mnemonic);
+}
+
+// Instructions that raise #DE by design: the handler sees the flags of before.
+[[nodiscard]] inline bool divides(u16 mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_DIV || mnemonic == ZYDIS_MNEMONIC_IDIV;
+}
+
 // Whether the interpreter's handler reads or writes CpuState::x87, which the MMX registers share.
 [[nodiscard]] inline bool uses_x87_state(const Insn& insn) {
   if (insn.x87_opcode != 0 || insn.mnemonic == ZYDIS_MNEMONIC_EMMS || insn.mnemonic == ZYDIS_MNEMONIC_FWAIT)
     return true;
   for (const Operand& op : insn.op)
     if (op.kind == OperandKind::kMmx || op.kind == OperandKind::kX87) return true;
-  // The other state-saving instructions have no vector operand.
-  return uses_mxcsr(insn) && std::none_of(std::begin(insn.op), std::end(insn.op),
-                                          [](const Operand& op) { return op.kind == OperandKind::kVector; });
+  return saves_state(insn.mnemonic);
 }
 
 [[nodiscard]] inline bool is_shift(u16 mnemonic) {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/log.hpp"
+#include "jit/x64/listing.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
 #include "jit/x64/x87_residence.hpp"
 
@@ -148,6 +149,7 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   if (uses_x87_state(original)) x87_move_out(s);
   cpu.last = nullptr;
+  const u64 forgotten = self.forgotten_;
   // A copy, followed by something that stops the handler chain.
   Insn pair[2] = {original, {}};
   pair[1].run = stop;
@@ -158,7 +160,9 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   if (s.fault.pending) return After::kLeave;
   const bool fell_through = cpu.last == &pair[1];
   const bool usable_as_before = !uses_x87_state(original) || x87_usable(s);
-  if (fell_through && !leave && usable_as_before && (s.mxcsr & kExceptionMasks) == kExceptionMasks)
+  // Code that the instruction changed may be this block's.
+  if (fell_through && !leave && usable_as_before && forgotten == self.forgotten_ &&
+      (s.mxcsr & kExceptionMasks) == kExceptionMasks)
     return After::kContinue;
   if (fell_through) s.rip = s.gpr[core::kGprRip] + original.offset + original.length;
   if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
@@ -252,6 +256,14 @@ void Translator::translate(Block& block) {
     std::memcpy(const_cast<u8*>(found), &address, sizeof address);
     translation.sites.push_back(&site);
   }
+  if (core::log_enabled(core::LogCategory::kJit)) {
+    const u8* guest = cpu_.mmu.memory().ram().host(block.physical);
+    core::log(core::LogCategory::kJit, "block at physical {:#x}, found at {:#x}:\n{}translated to:\n{}",
+              block.physical, cpu_.state.rip,
+              listing({guest, std::min<u64>(block.bytes, core::kPageSize - block.physical % core::kPageSize)},
+                      cpu_.state.rip),
+              listing({buffer.data(), buffer.size()}, base));
+  }
   cache_.append({buffer.data(), buffer.size()});
   block.translation = &translation;
   ++translated_;
@@ -278,8 +290,14 @@ void Translator::unlink(LinkSite& site) {
 void Translator::forget(Block& block) {
   auto* translation = static_cast<Translation*>(block.translation);
   if (translation == nullptr) return;
+  ++forgotten_;
   for (LinkSite* site : translation->incoming) unlink(*site);
   translation->incoming.clear();
+  // Its own jumps may lie where the entry is patched: nobody touches them again.
+  for (LinkSite* site : translation->sites) {
+    site->linked = false;
+    site->page = kNoPage;
+  }
   // Jump-cache entries, and a caller that is about to return here, find the way out.
   cache_.patch_jump(translation->entry, translation->dead_entry);
   block.translation = nullptr;

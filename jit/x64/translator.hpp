@@ -64,7 +64,7 @@ class Translator final : public Backend {
   std::vector<JumpCacheEntry> jump_cache_;
   std::deque<Translation> translations_;
   std::deque<LinkSite> sites_;
-  u64 clears_ = 0;
+  u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
   u64 fills_ = 0;                 // soft-TLB misses of translated code
   core::Counters::Counter& translated_;

@@ -1,4 +1,5 @@
-// Shared by device tests: a hostile guest that reads and writes random registers, and a snapshot round trip.
+// Shared by device tests: a hostile guest that reads and writes random registers, snapshot round trips, and
+// damaged snapshots. All of it is repeatable.
 #pragma once
 
 #include <doctest.h>
@@ -11,22 +12,54 @@
 
 namespace doppel::devices::testing {
 
+// Random numbers, values and accesses, repeatable from the seed.
+class Hostile {
+ public:
+  explicit Hostile(u32 seed) : engine_(seed) {}
+
+  [[nodiscard]] u64 below(u64 limit) { return engine_() % limit; }
+  // Mostly the values that find bugs: none, all, one bit, few.
+  [[nodiscard]] u64 value() {
+    switch (below(6)) {
+      case 0:
+        return 0;
+      case 1:
+        return ~u64{0};
+      case 2:
+        return u64{1} << below(64);
+      case 3:
+        return below(16);
+      default:
+        return engine_();
+    }
+  }
+  // One read and one write within the device's range of `size` bytes.
+  void access(core::Device& device, u64 size) {
+    const u32 width = 1u << below(4);
+    const u64 offset = below(size) & (below(8) ? ~u64{width - 1} : ~u64{0});
+    (void)device.read(offset, width);
+    device.write(offset, width, value() & (width == 8 ? ~u64{0} : (u64{1} << width * 8) - 1));
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
 // 100,000 random accesses at offsets below `size`, a little beyond it, and far away; `between` runs after
 // each (host input, time passing). Passes by not crashing; the sanitizers look on.
 inline void hostile_guest(core::Device& device, u64 size, core::ManualClock& clock,
                           const std::function<void(u32 random)>& between = {}) {
-  std::mt19937 random(20'240'229);
+  Hostile random(20'240'229);
   for (int i = 0; i < 100'000; ++i) {
-    const u32 width = 1u << random() % 4;
-    u64 offset = random() % (size + 1);
-    if (random() % 64 == 0) offset = u64{random()} << random() % 33;
-    const u64 value = u64{random()} << 32 | random();
-    if (random() % 2)
-      device.write(offset, width, value);
+    const u32 width = 1u << random.below(4);
+    u64 offset = random.below(size + 1);
+    if (random.below(64) == 0) offset = random.value();
+    if (random.below(2))
+      device.write(offset, width, random.value());
     else
       (void)device.read(offset, width);
-    if (random() % 8 == 0) clock.advance(u64{1} << random() % 24);
-    if (between) between(random());
+    if (random.below(8) == 0) clock.advance(u64{1} << random.below(24));
+    if (between) between(static_cast<u32>(random.value()));
   }
 }
 
@@ -46,11 +79,12 @@ inline void copy_by_snapshot(core::Device& from, core::Device& to) {
 inline void hostile_snapshots(core::Device& device, u64 size, core::ManualClock& clock) {
   core::SnapshotIo saved;
   device.snapshot(saved);
-  std::mt19937 random(7);
+  Hostile random(7);
   for (int i = 0; i < 2'000; ++i) {
     auto stream = saved.stream();
-    for (int damage = 0; damage < 20; ++damage) stream[random() % stream.size()] = static_cast<u8>(random());
-    if (random() % 8 == 0) stream.resize(random() % stream.size());
+    for (int damage = 0; damage < 20; ++damage)
+      stream[random.below(stream.size())] = static_cast<u8>(random.below(256));
+    if (random.below(8) == 0) stream.resize(random.below(stream.size()));
     core::SnapshotIo loading(stream);
     try {
       device.snapshot(loading);
@@ -58,8 +92,8 @@ inline void hostile_snapshots(core::Device& device, u64 size, core::ManualClock&
       continue;
     }
     for (u64 offset = 0; offset < size; ++offset) (void)device.read(offset, 1);
-    device.write(random() % size, 1, random() & 0xff);
-    clock.advance(random() % 100'000);
+    device.write(random.below(size), 1, random.below(256));
+    clock.advance(random.below(100'000));
   }
 }
 

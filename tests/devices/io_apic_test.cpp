@@ -4,7 +4,6 @@
 
 #include "devices/local_apic.hpp"
 #include "tests/devices/guest_mischief.hpp"
-#include "tests/devices/hostile.hpp"
 
 using namespace doppel;
 using namespace doppel::core;
@@ -185,10 +184,7 @@ TEST_CASE("an I/O APIC snapshot") {
   f.chip.set_irq(9, true);
   f.chip.set_irq(5, true);
   f.chip.write(0, 4, 1);
-  SnapshotIo out;
-  f.chip.snapshot(out);
-  SnapshotIo in(out.stream());
-  g.chip.snapshot(in);
+  devices::testing::copy_by_snapshot(f.chip, g.chip);
   CHECK(g.chip.read(0x10, 4) == 0x0017'0020);
   CHECK(g.entry(9) == 0xc049);
   CHECK(g.entry(5) == 0x1045);
@@ -198,7 +194,7 @@ TEST_CASE("an I/O APIC snapshot") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "random accesses to the I/O APIC neither crash nor hang") {
-  Hostile random(2);
+  devices::testing::Hostile random(2);
   for (int i = 0; i < 100'000; ++i) {
     random.access(chip, 0x1000);
     set(static_cast<u8>(random.below(0x44)), static_cast<u32>(random.value()));

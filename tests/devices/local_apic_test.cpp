@@ -7,7 +7,6 @@
 
 #include "devices/io_apic.hpp"
 #include "tests/devices/guest_mischief.hpp"
-#include "tests/devices/hostile.hpp"
 
 using namespace doppel;
 using namespace doppel::core;
@@ -555,13 +554,7 @@ TEST_CASE("a snapshot carries everything on, the running timer too") {
   f.set(kInitial, 1'000'000);
   f.clock.advance(300'000);
   g.clock.advance(300'000);
-  SnapshotIo out;
-  f.apics[0]->snapshot(out);
-  SnapshotIo in(out.stream());
-  g.apics[0]->snapshot(in);
-  SnapshotIo again;
-  g.apics[0]->snapshot(again);
-  CHECK(again.stream() == out.stream());
+  devices::testing::copy_by_snapshot(*f.apics[0], *g.apics[0]);
   g.clock.advance(700'000);
   CHECK(g.take() == 0x71);
   g.set(kEoi, 0);
@@ -572,7 +565,7 @@ TEST_CASE("a snapshot carries everything on, the running timer too") {
 TEST_CASE("random accesses neither crash nor hang") {
   Fixture f(2);
   IoApic io_apic(f.counters, f.bus);
-  Hostile random(1);
+  devices::testing::Hostile random(1);
   for (int i = 0; i < 100'000; ++i) {
     random.access(*f.apics[i & 1], 0x1000);
     const u32 index = random.below(4) ? 0x800 + random.below(0x40) : random.below(2) ? kBase : kDeadline;

@@ -2,6 +2,7 @@
 // variants are compared with it. Failures are made as small as they get.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -19,6 +20,9 @@ struct Failure {
   std::string differences;
 };
 
+// Runs it in a process of its own, under a watchdog: false if it returns false, crashes or does not end.
+[[nodiscard]] bool survives(const std::function<bool()>& run);
+
 class Differential {
  public:
   explicit Differential(const std::vector<Engine>& engines);
@@ -30,8 +34,8 @@ class Differential {
                                                const Reference& reference);
   // A smaller program with a failure of the same engine, which starts without translations.
   [[nodiscard]] Program shrink(std::size_t index, const Program& program);
-  // Everything there is to say about a program that fails.
-  [[nodiscard]] std::string describe(std::size_t index, Program program);
+  // Prints everything there is to say about a program that fails.
+  void print(std::size_t index, Program program);
 
   [[nodiscard]] std::size_t engines() const { return machines_.size(); }
   [[nodiscard]] const std::string& name(std::size_t index) const { return engines_[index].name; }

@@ -296,12 +296,12 @@ void Generator::emit_stack() {
       emit_generic();
       return emit_bytes({0x48, 0x83, 0xc4, n});
     }
-    case 11:  // CALL to the next instruction
-      if (const Label next = program_.new_label(); true) {
-        emit_jump(kCall, next, false);
-        bind(next);
-        return pop(into);
-      }
+    case 11: {  // CALL to the next instruction
+      const Label next = program_.new_label();
+      emit_jump(kCall, next, false);
+      bind(next);
+      return pop(into);
+    }
     case 12:  // LEA RSP, [RSP - n]; LEA RSP, [RSP + n]
       emit_bytes({0x48, 0x8d, 0x64, 0x24, 0x80});
       emit_generic();
@@ -526,16 +526,25 @@ void Generator::emit_system() {
       emit_bytes(std::move(bytes));
       return emit_bytes({0x9d});
     }
-    case 11:  // FXSAVE, FXRSTOR
-    {
-      const Address address = based(pointers_[0], -1, 0, 0);
-      for (const u8 operation : {0, 1}) {
-        std::vector<u8> bytes = {static_cast<u8>(kRexW | address.rex), 0x0f, 0xae};
+    case 11: {  // FXSAVE64, FXRSTOR64
+      const u8 base = pointers_[0];
+      const auto with_memory = [&](std::vector<u8> opcode, u8 reg, i64 displacement, std::size_t immediate) {
+        const Address address = based(base, -1, 0, displacement);
+        std::vector<u8> bytes = {static_cast<u8>(kRexW | address.rex)};
+        bytes.insert(bytes.end(), opcode.begin(), opcode.end());
         bytes.insert(bytes.end(), address.bytes.begin(), address.bytes.end());
-        bytes[3] |= static_cast<u8>(operation << 3);
-        emit_bytes(std::move(bytes));
-        if (chance(50)) break;
-      }
+        bytes[1 + opcode.size()] |= static_cast<u8>(reg << 3);
+        bytes.resize(bytes.size() + immediate);
+        return bytes;
+      };
+      std::vector<u8> save = with_memory({0x0f, 0xae}, 0, 0, 0);
+      // FOP, FIP and FDP are not always kept (docs/quirks.md): MOV BYTE over FOP, MOV QWORD over the others.
+      for (const i64 where : {6, 7})
+        for (const u8 byte : with_memory({0xc6}, 0, where, 1)) save.push_back(byte);
+      for (const i64 where : {8, 16})
+        for (const u8 byte : with_memory({0xc7}, 0, where, 4)) save.push_back(byte);
+      emit_bytes(std::move(save));
+      if (chance(70)) emit_bytes(with_memory({0x0f, 0xae}, 1, 0, 0));
       return;
     }
     case 12:

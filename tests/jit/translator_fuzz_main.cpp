@@ -2,6 +2,7 @@
 // small as it gets and printed, and can be replayed with --seed and --case.
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -13,7 +14,8 @@
 namespace doppel::tests::translator {
 namespace {
 
-// Programs that see one another's translations; a replay starts where the group does.
+// Programs that see one another's translations; a replay starts where the group does. A group runs in a process of
+// its own, which may crash.
 constexpr u64 kGroup = 32;
 
 struct Options {
@@ -23,24 +25,52 @@ struct Options {
   bool print = false, counters = false, fresh = false;
 };
 
+// Shared by the processes.
+struct Results {
+  u64 good = 0, reading_undefined = 0, too_long = 0, not_fitting = 0, steps = 0, exceptions = 0, failures = 0;
+  u64 number = 0, engine = 0;  // being run
+};
+
 class Fuzzer {
  public:
   Fuzzer(const Options& options, const std::vector<Engine>& engines)
-      : options_(options), differential_(engines), generator_(differential_.model()) {}
+      : options_(options), differential_(engines), generator_(differential_.model()), results_(shared()) {}
 
   void run(u64 from, u64 to) {
-    for (u64 number = from / kGroup * kGroup; number < to && failures_ < options_.failures; ++number)
-      run_one(number, number >= from);
+    for (u64 start = from / kGroup * kGroup; start < to && results_.failures < options_.failures; start += kGroup)
+      for (u64 first = std::max(start, from); first < to && first < start + kGroup;) {
+        const bool survived = survives([&] {
+          run_group(start, first, std::min(start + kGroup, to));
+          return true;
+        });
+        if (survived) break;
+        Program program = generator_.make(options_.seed, results_.number);
+        Image image;
+        if (differential_.prepare(program, image).verdict == Reference::Verdict::kGood)
+          report(results_.engine, results_.number, program, {differential_.name(results_.engine), "  crashes\n"});
+        first = results_.number + 1;
+      }
   }
 
-  u64 good = 0, reading_undefined = 0, too_long = 0, not_fitting = 0, steps = 0, exceptions = 0, interrupts = 0;
-  [[nodiscard]] u64 failures() const { return failures_; }
-  [[nodiscard]] Differential& differential() { return differential_; }
+  [[nodiscard]] const Results& results() const { return results_; }
 
  private:
+  static Results& shared() {
+    void* memory = ::mmap(nullptr, sizeof(Results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    return *new (memory) Results;
+  }
+
+  void run_group(u64 start, u64 first, u64 end) {
+    for (u64 number = start; number < end && results_.failures < options_.failures; ++number)
+      run_one(number, number >= first);
+    if (options_.counters) print_counters();
+  }
+
   void run_one(u64 number, bool counted) {
-    Watchdog::describe(fmt::format("--seed {} --case {}", options_.seed, number));
     if (number % kGroup == 0 || options_.fresh) differential_.clear();
+    if (options_.fresh && !counted) return;
+    results_.number = number;
     Program program = generator_.make(options_.seed, number);
     Image image;
     const Reference reference = differential_.prepare(program, image);
@@ -53,8 +83,7 @@ class Fuzzer {
       const bool chosen = engine == 0 || differential_.engines() <= 2 || options_.number ||
                           engine == 1 + number % (differential_.engines() - 1);
       if (!chosen) continue;
-      Watchdog::describe(
-          fmt::format("--seed {} --case {} on {}", options_.seed, number, differential_.name(engine)));
+      results_.engine = engine;
       const auto failure = differential_.compare(engine, program, image, reference);
       if (failure && counted) {
         report(engine, number, program, *failure);
@@ -66,58 +95,61 @@ class Fuzzer {
   void count(const Reference& reference) {
     switch (reference.verdict) {
       case Reference::Verdict::kGood:
-        ++good;
-        steps += reference.steps;
-        exceptions += reference.outcome.records.size();
+        ++results_.good;
+        results_.steps += reference.steps;
+        results_.exceptions += reference.outcome.records.size();
         break;
       case Reference::Verdict::kReadsUndefinedFlags:
-        ++reading_undefined;
+        ++results_.reading_undefined;
         break;
       case Reference::Verdict::kTooLong:
-        ++too_long;
+        ++results_.too_long;
         break;
       case Reference::Verdict::kDoesNotFit:
-        ++not_fitting;
+        ++results_.not_fitting;
         break;
     }
   }
 
   void report(std::size_t engine, u64 number, const Program& program, const Failure& failure) {
-    ++failures_;
+    ++results_.failures;
     fmt::print("\nDIFFERS on {} (replay: fuzz_translator --seed {} --case {})\n{}", failure.engine, options_.seed, number,
                failure.differences);
     std::fflush(stdout);
     const Program small = differential_.shrink(engine, program);
-    fmt::print("smallest program:\n{}", differential_.describe(engine, small));
-    std::fflush(stdout);
+    fmt::print("smallest program:\n");
+    differential_.print(engine, small);
     differential_.clear();
+  }
+
+  void print_counters() {
+    for (std::size_t e = 0; e < differential_.engines(); ++e)
+      for (const auto& [name, value] : differential_.machine(e).counters())
+        if (name.starts_with("jit.")) fmt::print("  {}: {} {}\n", differential_.name(e), name, value);
   }
 
   const Options& options_;
   Differential differential_;
   Generator generator_;
-  u64 failures_ = 0;
+  Results& results_;
 };
 
 int run(const Options& options) {
   std::vector<Engine> engines = all_engines();
   if (!options.engines.empty())
     std::erase_if(engines, [&](const Engine& e) { return std::ranges::find(options.engines, e.name) == options.engines.end(); });
-  const Watchdog watchdog;
+  if (engines.empty()) throw std::runtime_error("no such engine");
   Fuzzer fuzzer(options, engines);
   if (options.number)
     fuzzer.run(*options.number, *options.number + 1);
   else
     fuzzer.run(options.first, options.first + options.count);
+  const Results& r = fuzzer.results();
   fmt::print("{} programs compared ({} instructions and {} exceptions each on average), {} differ; left out: {} look at "
              "undefined flags, {} too long, {} too large; seed {}\n",
-             fuzzer.good, fuzzer.steps / std::max<u64>(fuzzer.good, 1), fuzzer.exceptions / std::max<u64>(fuzzer.good, 1),
-             fuzzer.failures(), fuzzer.reading_undefined, fuzzer.too_long, fuzzer.not_fitting, options.seed);
-  if (options.counters)
-    for (std::size_t e = 0; e < fuzzer.differential().engines(); ++e)
-      for (const auto& [name, value] : fuzzer.differential().machine(e).counters())
-        if (name.starts_with("jit.")) fmt::print("  {}: {} {}\n", fuzzer.differential().name(e), name, value);
-  return fuzzer.failures() == 0 ? 0 : 1;
+             r.good, r.steps / std::max<u64>(r.good, 1), r.exceptions / std::max<u64>(r.good, 1), r.failures,
+             r.reading_undefined, r.too_long, r.not_fitting, options.seed);
+  return r.failures == 0 ? 0 : 1;
 }
 
 }  // namespace

@@ -137,8 +137,8 @@ Program Generator::make(u64 seed, u64 number) {
   section_->items.back().fixed = true;
   emit_functions();
   bind(slots_);
-  Item slots = bytes_item(std::vector<u8>(kSlotBytes, 0x90));
-  slots.fixed = true;
+  Item slots;  // of long NOPs
+  while (slots.bytes.size() < kSlotBytes) slots.bytes.insert(slots.bytes.end(), {0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0});
   emit(slots);
   if (overlay_ != kNoLabel) emit_overlays();
   return std::move(program_);
@@ -161,7 +161,6 @@ void Generator::emit_functions() {
       emit_bytes({0xc9});  // LEAVE
     }
     emit_bytes({0xc3});
-    section_->items.back().fixed = true;
   }
 }
 

@@ -71,7 +71,8 @@ class Machine {
 // `where` is printed if a program cannot be stopped or crashes the process.
 class Watchdog {
  public:
-  Watchdog();
+  enum class Crash : u8 { kReported, kQuiet };
+  explicit Watchdog(Crash crash = Crash::kReported);
   ~Watchdog();
   static void describe(const std::string& where);
 };

@@ -182,8 +182,28 @@ Image lay_out(const Program& program) {
   return image;
 }
 
+namespace {
+
+// Labels that some item refers to.
+std::vector<bool> used_labels(const Program& program) {
+  std::vector<bool> used(static_cast<std::size_t>(program.labels));
+  const auto use = [&](Label label) {
+    if (label != kNoLabel) used[static_cast<std::size_t>(label)] = true;
+  };
+  for (const Section& section : program.sections)
+    for (const Item& item : section.items) {
+      use(item.target);
+      for (const Label label : item.table) use(label);
+      for (const Fixup& fixup : item.fixups) use(fixup.label);
+    }
+  return used;
+}
+
+}  // namespace
+
 std::string listing(const Program& program) {
   const Image image = lay_out(program);
+  const std::vector<bool> used = used_labels(program);
   std::string out;
   if (image.bytes.empty()) return "(does not fit)\n";
   for (const Image::Start& start : image.starts) {
@@ -191,7 +211,8 @@ std::string listing(const Program& program) {
     const Item& item = section.items[start.item];
     if (start.item == 0)
       out += fmt::format("{}:\n", start.section == 0 ? "start" : section.other_space ? "in address space B" : "section");
-    for (const Label label : item.labels) out += fmt::format("L{}:\n", label);
+    for (const Label label : item.labels)
+      if (used[static_cast<std::size_t>(label)]) out += fmt::format("L{}:\n", label);
     const u64 offset = start.address - kCode + (section.other_space ? kPageSize : 0);
     const std::span<const u8> rest(&image.bytes[offset], 256);
     if (item.kind == Item::Kind::kGap || item.kind == Item::Kind::kTable) {

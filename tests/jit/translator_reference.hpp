@@ -7,7 +7,12 @@
 namespace doppel::tests::translator {
 
 struct Reference {
-  enum class Verdict : u8 { kGood, kReadsUndefinedFlags, kTooLong, kDoesNotFit };
+  enum class Verdict : u8 {
+    kGood,
+    kReadsUndefinedFlags,
+    kTooLong,
+    kDoesNotFit,
+  };
   Verdict verdict = Verdict::kGood;
   u64 at = 0;  // kReadsUndefinedFlags: linear address of the instruction
   Outcome outcome;
