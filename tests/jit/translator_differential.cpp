@@ -60,13 +60,13 @@ bool Differential::fails(std::size_t index, const Program& program) {
   const Reference reference = run_reference(reference_, program, image);
   if (reference.verdict != Reference::Verdict::kGood) return false;
   return survives([&] {
-    const int attempts = engines_[index].interrupted ? 4 : 1;
-    for (int attempt = 0; attempt < attempts; ++attempt) {
-      machines_[index]->clear();
-      if (compare(index, program, image, reference)) return false;
-    }
-    return true;
-  }) == false;
+           const int attempts = engines_[index].interrupted ? 4 : 1;
+           for (int attempt = 0; attempt < attempts; ++attempt) {
+             machines_[index]->clear();
+             if (compare(index, program, image, reference)) return false;
+           }
+           return true;
+         }) == false;
 }
 
 bool survives(const std::function<bool()>& run) {
@@ -115,7 +115,8 @@ Program Differential::shrink(std::size_t index, const Program& original) {
   for (int round = 0; round < 3; ++round) {
     const u32 before = instruction_count(program);
     for (std::size_t s = 0; s < program.sections.size(); ++s)
-      for (std::size_t chunk = std::max<std::size_t>(program.sections[s].items.size() / 2, 1); chunk > 0; chunk /= 2)
+      for (std::size_t chunk = std::max<std::size_t>(program.sections[s].items.size() / 2, 1); chunk > 0;
+           chunk /= 2)
         for (std::size_t end = program.sections[s].items.size(); end > 0;) {
           const std::size_t first = end > chunk ? end - chunk : 0;
           adopt(without(program, s, first, end - first));
@@ -151,8 +152,8 @@ void Differential::print(std::size_t index, Program program) {
   std::string out = listing(program);
   const InitialState& s = program.initial;
   out += fmt::format("start: {}{}, rflags {:#x}, mxcsr {:#x}, fs base {:#x}, gs base {:#x}\n",
-                     program.user ? "user mode" : "kernel mode", program.smap ? ", SMAP" : "", s.rflags, s.mxcsr,
-                     s.fs_base, s.gs_base);
+                     program.user ? "user mode" : "kernel mode", program.smap ? ", SMAP" : "", s.rflags,
+                     s.mxcsr, s.fs_base, s.gs_base);
   constexpr const char* kNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
   for (u32 i = 0; i < 16; ++i)
@@ -162,9 +163,10 @@ void Differential::print(std::size_t index, Program program) {
       out += fmt::format("  ymm{} {:#x} {:#x} {:#x} {:#x}\n", i, q[0], q[1], q[2], q[3]);
   out += "exceptions of the reference:\n";
   constexpr u32 kMostRecords = 12;
-  for (const Record& r : std::span(reference.outcome.records).first(std::min<std::size_t>(reference.outcome.records.size(), kMostRecords)))
-    out += fmt::format("  vector {:#x}, error {:#x}, rip {:#x}, cr2 {:#x}, rflags {:#x}\n", r.vector, r.error, r.rip, r.cr2,
-                       r.rflags);
+  for (const Record& r : std::span(reference.outcome.records)
+                             .first(std::min<std::size_t>(reference.outcome.records.size(), kMostRecords)))
+    out += fmt::format("  vector {:#x}, error {:#x}, rip {:#x}, cr2 {:#x}, rflags {:#x}\n", r.vector, r.error,
+                       r.rip, r.cr2, r.rflags);
   fmt::print("{}", out);
   const bool survived = survives([&] {
     machines_[index]->clear();

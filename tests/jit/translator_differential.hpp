@@ -1,5 +1,5 @@
-// One program on every engine: the reference says what must come out, the block interpreter and the translator in its
-// variants are compared with it. Failures are made as small as they get.
+// One program on every engine: the reference says what must come out, the block interpreter and the
+// translator in its variants are compared with it. Failures are made as small as they get.
 #pragma once
 
 #include <functional>
@@ -11,8 +11,8 @@
 
 namespace doppel::tests::translator {
 
-// The translator as it is used and with each optimisation off, with a small code cache, under interrupts; and the
-// interpreter running whole blocks.
+// The translator as it is used and with each optimisation off, with a small code cache, under interrupts; and
+// the interpreter running whole blocks.
 [[nodiscard]] std::vector<Engine> all_engines();
 
 struct Failure {

@@ -1,4 +1,5 @@
-// The elements of a program's bodies: control flow, the stack, code that changes itself, the kernel's services.
+// The elements of a program's bodies: control flow, the stack, code that changes itself, the kernel's
+// services.
 #include <algorithm>
 
 #include "tests/jit/translator_generator.hpp"
@@ -123,7 +124,8 @@ void Generator::emit_loop(u32 depth) {
       return emit_jump(pick({jnz, jg, ja}), head, prefers_short);
     case 3:  // ADD -1, TEST
       emit_bytes({w, 0x83, modrm(0), 0xff});
-      emit_bytes({static_cast<u8>(w | (w & 1) << 2), 0x85, static_cast<u8>(0xc0 | low(counter) << 3 | low(counter))});
+      emit_bytes({static_cast<u8>(w | (w & 1) << 2), 0x85,
+                  static_cast<u8>(0xc0 | low(counter) << 3 | low(counter))});
       return emit_jump(pick({jnz, jg}), head, prefers_short);
     case 4: {  // LEA, CMP
       emit_bytes({rex_r(counter, rex_b(counter, kRexW)), 0x8d,
@@ -150,12 +152,14 @@ void Generator::emit_backward() {
   emit_jump(0x78, out, true);  // JS
   while (chance(70))
     if (emit_from(flag_producers_)) break;
-  emit_jump(static_cast<u8>(chance(15) ? kJump : 0x70 + random(16)), anchors_[random(anchors_.size())], chance(70));
+  emit_jump(static_cast<u8>(chance(15) ? kJump : 0x70 + random(16)), anchors_[random(anchors_.size())],
+            chance(70));
   bind(out);
 }
 
 void Generator::emit_call() {
-  if (overlay_ != kNoLabel && chance(35) && section_->start < kOverlay) return emit_jump(kCall, overlay_, false);
+  if (overlay_ != kNoLabel && chance(35) && section_->start < kOverlay)
+    return emit_jump(kCall, overlay_, false);
   if (next_function_ >= functions_.size()) return emit_generic();
   emit_jump(kCall, functions_[next_function_ + random(functions_.size() - next_function_)], false);
 }
@@ -164,7 +168,8 @@ void Generator::emit_call() {
 void Generator::emit_indirect() {
   const bool call = chance(50) && next_function_ < functions_.size();
   if (!call) forward_.push_back(program_.new_label());
-  const Label target = call ? functions_[next_function_ + random(functions_.size() - next_function_)] : forward_.back();
+  const Label target =
+      call ? functions_[next_function_ + random(functions_.size() - next_function_)] : forward_.back();
   const u8 r = free_register();
   const u8 operation = call ? 2 : 4;
   if (chance(25)) {  // at the other linear address of the code, or back at the first one
@@ -276,7 +281,8 @@ void Generator::emit_stack() {
       return emit_bytes({0x66, rex_b(into), static_cast<u8>(0x58 | low(into))});
     case 8:
       if (!are_free({core::kRbp})) return emit_generic();
-      emit_bytes({0xc8, static_cast<u8>(random(64)), 0, static_cast<u8>(chance(80) ? 0 : random(4))});  // ENTER
+      emit_bytes(
+          {0xc8, static_cast<u8>(random(64)), 0, static_cast<u8>(chance(80) ? 0 : random(4))});  // ENTER
       reserved_.set(core::kRbp);
       emit_generic();
       reserved_.reset(core::kRbp);
@@ -356,7 +362,8 @@ void Generator::emit_patch() {
     const u8 offset = static_cast<u8>(item.bytes.size());
     item.bytes.resize(offset + 4);
     append(item.bytes, patch.flip != 0 ? patch.flip : integer(), immediate_bytes);
-    item.fixups.push_back({Fixup::Kind::kRipRelative32, offset, static_cast<u8>(item.bytes.size()), patch.label, patch.offset});
+    item.fixups.push_back(
+        {Fixup::Kind::kRipRelative32, offset, static_cast<u8>(item.bytes.size()), patch.label, patch.offset});
     emit(std::move(item));
   };
   const auto address_to = [&](u8 reg) {
@@ -388,7 +395,8 @@ void Generator::emit_patch() {
     case 1:
       return rip_relative({0xfe, 0x05}, 0);  // INC BYTE
     case 2:
-      return rip_relative({static_cast<u8>(rex_r(r)), 0x89, static_cast<u8>(0x05 | low(r) << 3)}, 0);  // MOV DWORD, r
+      return rip_relative({static_cast<u8>(rex_r(r)), 0x89, static_cast<u8>(0x05 | low(r) << 3)},
+                          0);  // MOV DWORD, r
     case 3:
       return rip_relative({rex_r(r), 0x88, static_cast<u8>(0x05 | low(r) << 3)}, 0);  // MOV BYTE, r
     case 4:
@@ -447,7 +455,8 @@ void Generator::emit_string() {
   if (!bytes.empty() && bytes.size() > 1 && bytes.back() == 0x66) std::swap(bytes.front(), bytes.back());
   bytes.push_back(uses_rax && reserved_[core::kRax] ? 0xa4 : opcode);
   emit_bytes(std::move(bytes));
-  if (chance(30)) emit_jump(static_cast<u8>(0x70 + random(16)), forward_.empty() ? exit_ : forward_.back(), true);
+  if (chance(30))
+    emit_jump(static_cast<u8>(0x70 + random(16)), forward_.empty() ? exit_ : forward_.back(), true);
   if (backwards) emit_bytes({0xfc});
 }
 
@@ -476,7 +485,11 @@ void Generator::emit_special_access() {
   const bool keeps = chance(50);
   if (keeps) reserved_.set(r);
   for (u32 attempt = 0; attempt < 50; ++attempt) {
-    const auto& list = chance(60) ? common_ : chance(50) ? sse_ : chance(60) ? avx_ : chance(50) ? old_floating_ : integer_;
+    const auto& list = chance(60)   ? common_
+                       : chance(50) ? sse_
+                       : chance(60) ? avx_
+                       : chance(50) ? old_floating_
+                                    : integer_;
     if (emit_from(list, &address)) break;
   }
   if (keeps) reserved_.reset(r);
@@ -549,7 +562,7 @@ void Generator::emit_system() {
     }
     case 12:
       return emit_bytes({chance(50) ? u8{0xfd} : u8{0xfc}});  // STD, CLD
-    default:  // the pointers again, elsewhere
+    default:                                                  // the pointers again, elsewhere
       return emit_move(pointers_[random(pointers_.size())], pointer());
   }
 }

@@ -1,5 +1,5 @@
-// Random programs on the translator: all architectural state compared with the interpreter's. A failure is made as
-// small as it gets and printed, and can be replayed with --seed and --case.
+// Random programs on the translator: all architectural state compared with the interpreter's. A failure is
+// made as small as it gets and printed, and can be replayed with --seed and --case.
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -14,8 +14,8 @@
 namespace doppel::tests::translator {
 namespace {
 
-// Programs that see one another's translations; a replay starts where the group does. A group runs in a process of
-// its own, which may crash.
+// Programs that see one another's translations; a replay starts where the group does. A group runs in a
+// process of its own, which may crash.
 constexpr u64 kGroup = 32;
 
 struct Options {
@@ -37,7 +37,8 @@ class Fuzzer {
       : options_(options), differential_(engines), generator_(differential_.model()), results_(shared()) {}
 
   void run(u64 from, u64 to) {
-    for (u64 start = from / kGroup * kGroup; start < to && results_.failures < options_.failures; start += kGroup)
+    for (u64 start = from / kGroup * kGroup; start < to && results_.failures < options_.failures;
+         start += kGroup)
       for (u64 first = std::max(start, from); first < to && first < start + kGroup;) {
         const bool survived = survives([&] {
           run_group(start, first, std::min(start + kGroup, to));
@@ -47,7 +48,8 @@ class Fuzzer {
         Program program = generator_.make(options_.seed, results_.number);
         Image image;
         if (differential_.prepare(program, image).verdict == Reference::Verdict::kGood)
-          report(results_.engine, results_.number, program, {differential_.name(results_.engine), "  crashes\n"});
+          report(results_.engine, results_.number, program,
+                 {differential_.name(results_.engine), "  crashes\n"});
         first = results_.number + 1;
       }
   }
@@ -56,7 +58,8 @@ class Fuzzer {
 
  private:
   static Results& shared() {
-    void* memory = ::mmap(nullptr, sizeof(Results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, sizeof(Results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     return *new (memory) Results;
   }
@@ -113,8 +116,8 @@ class Fuzzer {
 
   void report(std::size_t engine, u64 number, const Program& program, const Failure& failure) {
     ++results_.failures;
-    fmt::print("\nDIFFERS on {} (replay: fuzz_translator --seed {} --case {})\n{}", failure.engine, options_.seed, number,
-               failure.differences);
+    fmt::print("\nDIFFERS on {} (replay: fuzz_translator --seed {} --case {})\n{}", failure.engine,
+               options_.seed, number, failure.differences);
     std::fflush(stdout);
     const Program small = differential_.shrink(engine, program);
     fmt::print("smallest program:\n");
@@ -137,7 +140,9 @@ class Fuzzer {
 int run(const Options& options) {
   std::vector<Engine> engines = all_engines();
   if (!options.engines.empty())
-    std::erase_if(engines, [&](const Engine& e) { return std::ranges::find(options.engines, e.name) == options.engines.end(); });
+    std::erase_if(engines, [&](const Engine& e) {
+      return std::ranges::find(options.engines, e.name) == options.engines.end();
+    });
   if (engines.empty()) throw std::runtime_error("no such engine");
   Fuzzer fuzzer(options, engines);
   if (options.number)
@@ -145,10 +150,12 @@ int run(const Options& options) {
   else
     fuzzer.run(options.first, options.first + options.count);
   const Results& r = fuzzer.results();
-  fmt::print("{} programs compared ({} instructions and {} exceptions each on average), {} differ; left out: {} look at "
-             "undefined flags, {} too long, {} too large; seed {}\n",
-             r.good, r.steps / std::max<u64>(r.good, 1), r.exceptions / std::max<u64>(r.good, 1), r.failures,
-             r.reading_undefined, r.too_long, r.not_fitting, options.seed);
+  fmt::print(
+      "{} programs compared ({} instructions and {} exceptions each on average), {} differ; left out: {} "
+      "look at "
+      "undefined flags, {} too long, {} too large; seed {}\n",
+      r.good, r.steps / std::max<u64>(r.good, 1), r.exceptions / std::max<u64>(r.good, 1), r.failures,
+      r.reading_undefined, r.too_long, r.not_fitting, options.seed);
   return r.failures == 0 ? 0 : 1;
 }
 

@@ -13,8 +13,9 @@ namespace {
 constexpr u8 kRexBit = 0x40, kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 constexpr u32 kSlotBytes = 64;
 
-constexpr u64 kIntegers[] = {0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
-                             0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x20};
+constexpr u64 kIntegers[] = {
+    0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
+    0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x20};
 constexpr u64 kDoubles[] = {0,
                             1ull << 63,
                             0x3ff0'0000'0000'0000,
@@ -29,26 +30,31 @@ constexpr u32 kFloats[] = {0,           0x8000'0000, 0x3f80'0000, 0xbfc0'0000, 0
                            0x7fc0'0001, 0x7f80'0001, 1,           0x7f7f'ffff, 0x4f00'0000};
 
 constexpr ZydisMnemonic kCommon[] = {
-    ZYDIS_MNEMONIC_ADD,   ZYDIS_MNEMONIC_ADC,   ZYDIS_MNEMONIC_SUB,    ZYDIS_MNEMONIC_SBB,     ZYDIS_MNEMONIC_AND,
-    ZYDIS_MNEMONIC_OR,    ZYDIS_MNEMONIC_XOR,   ZYDIS_MNEMONIC_CMP,    ZYDIS_MNEMONIC_TEST,    ZYDIS_MNEMONIC_MOV,
-    ZYDIS_MNEMONIC_MOV,   ZYDIS_MNEMONIC_MOV,   ZYDIS_MNEMONIC_MOVZX,  ZYDIS_MNEMONIC_MOVSX,   ZYDIS_MNEMONIC_MOVSXD,
-    ZYDIS_MNEMONIC_INC,   ZYDIS_MNEMONIC_DEC,   ZYDIS_MNEMONIC_NEG,    ZYDIS_MNEMONIC_NOT,     ZYDIS_MNEMONIC_SHL,
-    ZYDIS_MNEMONIC_SHR,   ZYDIS_MNEMONIC_SAR,   ZYDIS_MNEMONIC_ROL,    ZYDIS_MNEMONIC_ROR,     ZYDIS_MNEMONIC_RCL,
-    ZYDIS_MNEMONIC_RCR,   ZYDIS_MNEMONIC_SHLD,  ZYDIS_MNEMONIC_SHRD,   ZYDIS_MNEMONIC_IMUL,    ZYDIS_MNEMONIC_MUL,
-    ZYDIS_MNEMONIC_DIV,   ZYDIS_MNEMONIC_IDIV,  ZYDIS_MNEMONIC_LEA,    ZYDIS_MNEMONIC_LEA,     ZYDIS_MNEMONIC_XCHG,
-    ZYDIS_MNEMONIC_XADD,  ZYDIS_MNEMONIC_BT,    ZYDIS_MNEMONIC_BTS,    ZYDIS_MNEMONIC_CMPXCHG, ZYDIS_MNEMONIC_BSF,
-    ZYDIS_MNEMONIC_BSWAP, ZYDIS_MNEMONIC_CMOVB, ZYDIS_MNEMONIC_CMOVLE, ZYDIS_MNEMONIC_CMOVS,   ZYDIS_MNEMONIC_SETNB,
-    ZYDIS_MNEMONIC_SETO,  ZYDIS_MNEMONIC_SETP,  ZYDIS_MNEMONIC_SETNZ,  ZYDIS_MNEMONIC_SETL,    ZYDIS_MNEMONIC_SETBE};
+    ZYDIS_MNEMONIC_ADD,   ZYDIS_MNEMONIC_ADC,   ZYDIS_MNEMONIC_SUB,     ZYDIS_MNEMONIC_SBB,
+    ZYDIS_MNEMONIC_AND,   ZYDIS_MNEMONIC_OR,    ZYDIS_MNEMONIC_XOR,     ZYDIS_MNEMONIC_CMP,
+    ZYDIS_MNEMONIC_TEST,  ZYDIS_MNEMONIC_MOV,   ZYDIS_MNEMONIC_MOV,     ZYDIS_MNEMONIC_MOV,
+    ZYDIS_MNEMONIC_MOVZX, ZYDIS_MNEMONIC_MOVSX, ZYDIS_MNEMONIC_MOVSXD,  ZYDIS_MNEMONIC_INC,
+    ZYDIS_MNEMONIC_DEC,   ZYDIS_MNEMONIC_NEG,   ZYDIS_MNEMONIC_NOT,     ZYDIS_MNEMONIC_SHL,
+    ZYDIS_MNEMONIC_SHR,   ZYDIS_MNEMONIC_SAR,   ZYDIS_MNEMONIC_ROL,     ZYDIS_MNEMONIC_ROR,
+    ZYDIS_MNEMONIC_RCL,   ZYDIS_MNEMONIC_RCR,   ZYDIS_MNEMONIC_SHLD,    ZYDIS_MNEMONIC_SHRD,
+    ZYDIS_MNEMONIC_IMUL,  ZYDIS_MNEMONIC_MUL,   ZYDIS_MNEMONIC_DIV,     ZYDIS_MNEMONIC_IDIV,
+    ZYDIS_MNEMONIC_LEA,   ZYDIS_MNEMONIC_LEA,   ZYDIS_MNEMONIC_XCHG,    ZYDIS_MNEMONIC_XADD,
+    ZYDIS_MNEMONIC_BT,    ZYDIS_MNEMONIC_BTS,   ZYDIS_MNEMONIC_CMPXCHG, ZYDIS_MNEMONIC_BSF,
+    ZYDIS_MNEMONIC_BSWAP, ZYDIS_MNEMONIC_CMOVB, ZYDIS_MNEMONIC_CMOVLE,  ZYDIS_MNEMONIC_CMOVS,
+    ZYDIS_MNEMONIC_SETNB, ZYDIS_MNEMONIC_SETO,  ZYDIS_MNEMONIC_SETP,    ZYDIS_MNEMONIC_SETNZ,
+    ZYDIS_MNEMONIC_SETL,  ZYDIS_MNEMONIC_SETBE};
 constexpr ZydisMnemonic kFlagProducers[] = {
-    ZYDIS_MNEMONIC_ADD,     ZYDIS_MNEMONIC_SUB,    ZYDIS_MNEMONIC_CMP,    ZYDIS_MNEMONIC_TEST,   ZYDIS_MNEMONIC_AND,
-    ZYDIS_MNEMONIC_INC,     ZYDIS_MNEMONIC_DEC,    ZYDIS_MNEMONIC_NEG,    ZYDIS_MNEMONIC_SHL,    ZYDIS_MNEMONIC_SHR,
-    ZYDIS_MNEMONIC_SAR,     ZYDIS_MNEMONIC_ROL,    ZYDIS_MNEMONIC_ROR,    ZYDIS_MNEMONIC_RCL,    ZYDIS_MNEMONIC_RCR,
-    ZYDIS_MNEMONIC_SHLD,    ZYDIS_MNEMONIC_BT,     ZYDIS_MNEMONIC_BTC,    ZYDIS_MNEMONIC_CMC,    ZYDIS_MNEMONIC_STC,
-    ZYDIS_MNEMONIC_ADC,     ZYDIS_MNEMONIC_SBB,    ZYDIS_MNEMONIC_IMUL,   ZYDIS_MNEMONIC_POPCNT, ZYDIS_MNEMONIC_UCOMISD,
-    ZYDIS_MNEMONIC_COMISS,  ZYDIS_MNEMONIC_VCOMISD, ZYDIS_MNEMONIC_PTEST, ZYDIS_MNEMONIC_VTESTPS, ZYDIS_MNEMONIC_CMPXCHG,
-    ZYDIS_MNEMONIC_XADD,    ZYDIS_MNEMONIC_LAHF,   ZYDIS_MNEMONIC_SAHF,   ZYDIS_MNEMONIC_BLSR,   ZYDIS_MNEMONIC_ANDN,
-    ZYDIS_MNEMONIC_TZCNT,   ZYDIS_MNEMONIC_ADCX,   ZYDIS_MNEMONIC_ADOX,   ZYDIS_MNEMONIC_FCOMI,  ZYDIS_MNEMONIC_PCMPISTRI,
-    ZYDIS_MNEMONIC_BZHI,    ZYDIS_MNEMONIC_BSR,    ZYDIS_MNEMONIC_CMPXCHG8B};
+    ZYDIS_MNEMONIC_ADD,     ZYDIS_MNEMONIC_SUB,     ZYDIS_MNEMONIC_CMP,      ZYDIS_MNEMONIC_TEST,
+    ZYDIS_MNEMONIC_AND,     ZYDIS_MNEMONIC_INC,     ZYDIS_MNEMONIC_DEC,      ZYDIS_MNEMONIC_NEG,
+    ZYDIS_MNEMONIC_SHL,     ZYDIS_MNEMONIC_SHR,     ZYDIS_MNEMONIC_SAR,      ZYDIS_MNEMONIC_ROL,
+    ZYDIS_MNEMONIC_ROR,     ZYDIS_MNEMONIC_RCL,     ZYDIS_MNEMONIC_RCR,      ZYDIS_MNEMONIC_SHLD,
+    ZYDIS_MNEMONIC_BT,      ZYDIS_MNEMONIC_BTC,     ZYDIS_MNEMONIC_CMC,      ZYDIS_MNEMONIC_STC,
+    ZYDIS_MNEMONIC_ADC,     ZYDIS_MNEMONIC_SBB,     ZYDIS_MNEMONIC_IMUL,     ZYDIS_MNEMONIC_POPCNT,
+    ZYDIS_MNEMONIC_UCOMISD, ZYDIS_MNEMONIC_COMISS,  ZYDIS_MNEMONIC_VCOMISD,  ZYDIS_MNEMONIC_PTEST,
+    ZYDIS_MNEMONIC_VTESTPS, ZYDIS_MNEMONIC_CMPXCHG, ZYDIS_MNEMONIC_XADD,     ZYDIS_MNEMONIC_LAHF,
+    ZYDIS_MNEMONIC_SAHF,    ZYDIS_MNEMONIC_BLSR,    ZYDIS_MNEMONIC_ANDN,     ZYDIS_MNEMONIC_TZCNT,
+    ZYDIS_MNEMONIC_ADCX,    ZYDIS_MNEMONIC_ADOX,    ZYDIS_MNEMONIC_FCOMI,    ZYDIS_MNEMONIC_PCMPISTRI,
+    ZYDIS_MNEMONIC_BZHI,    ZYDIS_MNEMONIC_BSR,     ZYDIS_MNEMONIC_CMPXCHG8B};
 
 bool is_vector(const ZydisDecodedOperand& op) {
   if (op.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
@@ -58,7 +64,8 @@ bool is_vector(const ZydisDecodedOperand& op) {
 bool is_old_floating(const ZydisDecodedInstruction& i, const ZydisDecodedOperand* operands) {
   if (i.meta.isa_ext == ZYDIS_ISA_EXT_X87) return true;
   return std::any_of(operands, operands + i.operand_count, [](const ZydisDecodedOperand& op) {
-    return op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_MMX;
+    return op.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_MMX;
   });
 }
 
@@ -76,12 +83,15 @@ Generator::Generator(const core::CpuModel& model) : encodings_(find_encodings(mo
     ZydisDecodedInstruction i;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     const auto bytes = encode(encodings.front(), fields);
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(64), bytes.data(), bytes.size(), &i, operands))) continue;
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(64), bytes.data(), bytes.size(), &i, operands)))
+      continue;
     const bool vector = std::any_of(operands, operands + i.operand_count, is_vector);
-    auto& list = i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && (vector || i.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER) ? avx_
-                 : is_old_floating(i, operands)                                                                     ? old_floating_
-                 : vector                                                                                           ? sse_
-                                                                                                                    : integer_;
+    auto& list =
+        i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && (vector || i.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER)
+            ? avx_
+        : is_old_floating(i, operands) ? old_floating_
+        : vector                       ? sse_
+                                       : integer_;
     list.push_back(&encodings);
   }
   const auto add = [&](MnemonicEncodings& list, auto& mnemonics) {
@@ -128,7 +138,9 @@ Program Generator::make(u64 seed, u64 number) {
     }
   unbound_patches_ = patches_;
 
-  const u32 size = static_cast<u32>(chance(20) ? 1 + random(5) : chance(70) ? 5 + random(40) : 40 + random(120));
+  const u32 size = static_cast<u32>(chance(20)   ? 1 + random(5)
+                                    : chance(70) ? 5 + random(40)
+                                                 : 40 + random(120));
   next_function_ = 0;
   emit_body(size, 0);
   while (!unbound_patches_.empty()) emit_patch_target();
@@ -138,7 +150,8 @@ Program Generator::make(u64 seed, u64 number) {
   emit_functions();
   bind(slots_);
   Item slots;  // of long NOPs
-  while (slots.bytes.size() < kSlotBytes) slots.bytes.insert(slots.bytes.end(), {0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0});
+  while (slots.bytes.size() < kSlotBytes)
+    slots.bytes.insert(slots.bytes.end(), {0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0});
   emit(slots);
   if (overlay_ != kNoLabel) emit_overlays();
   return std::move(program_);
@@ -150,8 +163,8 @@ void Generator::emit_functions() {
     bind(functions_[f]);
     const bool frame = are_free({core::kRbp}) && chance(30);
     if (frame) {
-      emit_bytes({0x55});              // PUSH RBP
-      emit_bytes({0x48, 0x89, 0xe5});  // MOV RBP, RSP
+      emit_bytes({0x55});                                                               // PUSH RBP
+      emit_bytes({0x48, 0x89, 0xe5});                                                   // MOV RBP, RSP
       if (chance(50)) emit_bytes({0x48, 0x83, 0xec, static_cast<u8>(8 * random(15))});  // SUB RSP, n
       reserved_.set(core::kRbp);
     }
@@ -276,7 +289,8 @@ void Generator::fill_state() {
   constexpr u32 kControl = 0xe040;
   if (chance(30)) s.mxcsr |= static_cast<u32>(engine_()) & kControl;
   if (chance(3)) s.mxcsr &= ~(static_cast<u32>(random(64)) << 7);
-  for (auto& r : s.x87.physical) r = {engine_() | u64{1} << 63, static_cast<u16>(0x3ff0 + random(32) + random(2) * 0x8000)};
+  for (auto& r : s.x87.physical)
+    r = {engine_() | u64{1} << 63, static_cast<u16>(0x3ff0 + random(32) + random(2) * 0x8000)};
   s.x87.top = static_cast<u8>(random(8));
   s.x87.valid = static_cast<u8>(chance(30) ? 0 : chance(60) ? 0xff00u >> random(9) : engine_());
   s.fs_base = chance(80) ? pointer() : integer();
@@ -299,7 +313,8 @@ void Generator::fill_data() {
   program_.data_page[6] = kPresent | kWritable;
   program_.data_page[8] = chance(50) ? 0 : kUser | kLazy | kCopyOnWrite;
   for (u32 page = 0; page < 3; ++page)
-    if (chance(10)) program_.data_page[page] = pick({kWritable | kUser | kLazy, kPresent | kUser | kCopyOnWrite});
+    if (chance(10))
+      program_.data_page[page] = pick({kWritable | kUser | kLazy, kPresent | kUser | kCopyOnWrite});
 }
 
 // -------------------------------------------------------------------------------------------------------------------
@@ -333,7 +348,8 @@ void Generator::emit_move(u8 reg, u64 value) {
 }
 
 void Generator::emit_lea(u8 reg, Label label, u64 addend) {
-  Item item = bytes_item({static_cast<u8>(0x48 | (reg >> 3) << 2), 0x8d, static_cast<u8>(0x05 | (reg & 7) << 3), 0, 0, 0, 0});
+  Item item = bytes_item(
+      {static_cast<u8>(0x48 | (reg >> 3) << 2), 0x8d, static_cast<u8>(0x05 | (reg & 7) << 3), 0, 0, 0, 0});
   item.fixups.push_back({Fixup::Kind::kRipRelative32, 3, 7, label, addend});
   emit(std::move(item));
 }
@@ -348,7 +364,9 @@ void Generator::emit_exit() {
 Generator::Address Generator::based(u8 base, int index, u32 scale, i64 displacement) {
   Address out;
   const bool needs_sib = index >= 0 || (base & 7) == core::kRsp;
-  u8 mod = displacement == 0 && (base & 7) != core::kRbp ? 0 : displacement == static_cast<i8>(displacement) ? 1 : 2;
+  u8 mod = displacement == 0 && (base & 7) != core::kRbp   ? 0
+           : displacement == static_cast<i8>(displacement) ? 1
+                                                           : 2;
   if (chance(10)) mod = 2;
   const u8 low = base & 7;
   if (needs_sib) {
@@ -429,18 +447,22 @@ Generator::Address Generator::any_address() {
 bool Generator::allowed(std::span<const u8> bytes, bool memory) const {
   ZydisDecodedInstruction i;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(64), bytes.data(), bytes.size(), &i, operands))) return false;
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder(64), bytes.data(), bytes.size(), &i, operands)))
+    return false;
   if (i.length != bytes.size() || !is_portable(i)) return false;
-  if (i.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || i.meta.category == ZYDIS_CATEGORY_STRINGOP) return false;
-  const bool privileged = (i.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) || i.meta.category == ZYDIS_CATEGORY_SYSTEM ||
-                          i.meta.category == ZYDIS_CATEGORY_IO || i.meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
-                          i.mnemonic == ZYDIS_MNEMONIC_CLI || i.mnemonic == ZYDIS_MNEMONIC_STI;
+  if (i.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || i.meta.category == ZYDIS_CATEGORY_STRINGOP)
+    return false;
+  const bool privileged = (i.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) ||
+                          i.meta.category == ZYDIS_CATEGORY_SYSTEM || i.meta.category == ZYDIS_CATEGORY_IO ||
+                          i.meta.category == ZYDIS_CATEGORY_IOSTRINGOP || i.mnemonic == ZYDIS_MNEMONIC_CLI ||
+                          i.mnemonic == ZYDIS_MNEMONIC_STI;
   if (privileged) return false;
   for (u32 n = 0; n < i.operand_count; ++n) {
     const ZydisDecodedOperand& op = operands[n];
     if (op.type != ZYDIS_OPERAND_TYPE_REGISTER || !(op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) continue;
     const ZydisRegister whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op.reg.value);
-    if (ZydisRegisterGetClass(whole) == ZYDIS_REGCLASS_GPR64 && reserved_[static_cast<u8>(ZydisRegisterGetId(whole))])
+    if (ZydisRegisterGetClass(whole) == ZYDIS_REGCLASS_GPR64 &&
+        reserved_[static_cast<u8>(ZydisRegisterGetId(whole))])
       return false;
   }
   static_cast<void>(memory);
@@ -480,7 +502,8 @@ bool Generator::emit_from(const MnemonicEncodings& mnemonics, const Address* giv
   if (!allowed(bytes, encoding.memory)) return false;
   Item item = bytes_item(bytes);
   if (address.rip_relative)
-    item.fixups.push_back({Fixup::Kind::kRipRelative32, i.raw.disp.offset, i.length, address.label, address.target});
+    item.fixups.push_back(
+        {Fixup::Kind::kRipRelative32, i.raw.disp.offset, i.length, address.label, address.target});
   emit(std::move(item));
   return true;
 }
@@ -488,11 +511,11 @@ bool Generator::emit_from(const MnemonicEncodings& mnemonics, const Address* giv
 void Generator::emit_generic() {
   while (true) {
     const u64 kind = random(100);
-    const auto& list = kind < vectors_ / 2     ? sse_
-                       : kind < vectors_       ? avx_
-                       : kind < vectors_ + 5   ? old_floating_
-                       : kind < vectors_ + 15  ? integer_
-                                               : common_;
+    const auto& list = kind < vectors_ / 2    ? sse_
+                       : kind < vectors_      ? avx_
+                       : kind < vectors_ + 5  ? old_floating_
+                       : kind < vectors_ + 15 ? integer_
+                                              : common_;
     if (emit_from(list)) return;
   }
 }

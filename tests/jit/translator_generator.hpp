@@ -1,6 +1,6 @@
-// Random programs as a function of a seed and a number: loops, calls, indirect jumps, all kinds of operands, code that
-// changes itself, faults, services of the kernel. Where a program's outcome depends on undefined flags is found out
-// later, by running it (translator_reference).
+// Random programs as a function of a seed and a number: loops, calls, indirect jumps, all kinds of operands,
+// code that changes itself, faults, services of the kernel. Where a program's outcome depends on undefined
+// flags is found out later, by running it (translator_reference).
 #pragma once
 
 #include <bitset>
@@ -32,8 +32,8 @@ class Generator {
     Label label = kNoLabel;
     u64 target = 0;  // of a RIP-relative one; added to the label's
   };
-  // Something that stores into code can change: `offset` into the item, `bytes` that may get any value, or one of
-  // which bit `flip` may change.
+  // Something that stores into code can change: `offset` into the item, `bytes` that may get any value, or
+  // one of which bit `flip` may change.
   struct Patch {
     Label label;
     u8 offset = 0, bytes = 4, flip = 0;
@@ -48,8 +48,8 @@ class Generator {
   }
   [[nodiscard]] u64 integer();
   [[nodiscard]] u64 vector_word();
-  [[nodiscard]] u64 pointer();           // into the data
-  [[nodiscard]] u64 special_address();   // near or in pages that fault, of code, nowhere
+  [[nodiscard]] u64 pointer();          // into the data
+  [[nodiscard]] u64 special_address();  // near or in pages that fault, of code, nowhere
   [[nodiscard]] u8 free_register();
   [[nodiscard]] u8 free_register_but(Registers without);
   [[nodiscard]] bool are_free(std::initializer_list<u8> registers) const;
@@ -66,8 +66,8 @@ class Generator {
   void emit_bytes(std::vector<u8> bytes) { emit(bytes_item(std::move(bytes))); }
   static Item bytes_item(std::vector<u8> bytes);
   void emit_jump(u8 opcode, Label target, bool prefers_short);
-  void emit_move(u8 reg, u64 value);                        // MOV r64, imm64
-  void emit_lea(u8 reg, Label label, u64 addend = 0);       // RIP-relative
+  void emit_move(u8 reg, u64 value);                   // MOV r64, imm64
+  void emit_lea(u8 reg, Label label, u64 addend = 0);  // RIP-relative
   void bind(Label label) { pending_.push_back(label); }
 
   // --- Elements of a body.

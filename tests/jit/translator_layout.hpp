@@ -1,5 +1,6 @@
-// Where everything lies in the machine that runs the translator's random programs: linear addresses of a program's
-// code, data and stack, and the physical addresses behind them. translator_kernel.S has the same numbers.
+// Where everything lies in the machine that runs the translator's random programs: linear addresses of a
+// program's code, data and stack, and the physical addresses behind them. translator_kernel.S has the same
+// numbers.
 #pragma once
 
 #include "core/guest_ram.hpp"
@@ -9,14 +10,15 @@ namespace doppel::tests::translator {
 
 using core::kPageSize;
 
-// --- Linear. One page table maps a program; it is reachable a second time kAlias above (other entries for the same
-// physical pages) and a third time 4 GiB above (the same entries).
+// --- Linear. One page table maps a program; it is reachable a second time kAlias above (other entries for
+// the same physical pages) and a third time 4 GiB above (the same entries).
 inline constexpr u64 kCode = 0x40'0000;
 inline constexpr u32 kCodePages = 8, kOverlayPage = 7;  // the last page differs in the two address spaces
 inline constexpr u64 kOverlay = kCode + kOverlayPage * kPageSize;
 inline constexpr u64 kData = 0x42'0000;
 inline constexpr u32 kDataPages = 10;
-inline constexpr u64 kFuel = kData + 9 * kPageSize;  // a counter that ends backward jumps; the page has nothing else
+inline constexpr u64 kFuel =
+    kData + 9 * kPageSize;  // a counter that ends backward jumps; the page has nothing else
 inline constexpr u64 kStack = 0x44'0000;
 inline constexpr u32 kStackPages = 4;
 inline constexpr u64 kStackTop = kStack + 2 * kPageSize;  // at the start
@@ -25,7 +27,8 @@ inline constexpr u64 kKernel = 0xffff'8000'0000'0000;
 
 // --- Physical.
 inline constexpr u64 kGdt = 0x1000, kTss = 0x2000, kIdt = 0x3000;
-inline constexpr u64 kSpaceA = 0x1'0000, kSpaceB = 0x1'4000;  // PML4, PDPT, page directory, page table, a page each
+inline constexpr u64 kSpaceA = 0x1'0000,
+                     kSpaceB = 0x1'4000;  // PML4, PDPT, page directory, page table, a page each
 inline constexpr u64 kKernelPdpt = 0x1'8000, kKernelDirectory = 0x1'9000;
 inline constexpr u64 kKernelCode = 0x2'0000;
 inline constexpr u64 kTrapStack = 0x3'1000, kInterruptStack = 0x3'2000;  // their tops

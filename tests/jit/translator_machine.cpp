@@ -170,9 +170,10 @@ void Machine::Parts::set_up_kernel() {
   for (u64 vector = 0; vector < 256; ++vector) {
     const bool is_interrupt = vector == kInterruptVector;
     const u64 handler = is_interrupt ? interrupt : stubs + 16 * vector;
-    const u64 stack = is_interrupt ? 2 : 1, dpl = vector == 3 || vector == 4 || vector >= kServiceVector ? 3 : 0;
-    put64(kIdt + vector * 16, (handler & 0xffff) | u64{kKernelCs} << 16 | stack << 32 | (0x8e00 | dpl << 13) << 32 |
-                                  (handler >> 16 & 0xffff) << 48);
+    const u64 stack = is_interrupt ? 2 : 1,
+              dpl = vector == 3 || vector == 4 || vector >= kServiceVector ? 3 : 0;
+    put64(kIdt + vector * 16, (handler & 0xffff) | u64{kKernelCs} << 16 | stack << 32 |
+                                  (0x8e00 | dpl << 13) << 32 | (handler >> 16 & 0xffff) << 48);
     put64(kIdt + vector * 16 + 8, handler >> 32);
   }
   constexpr u64 kTssIst1 = 0x24;
@@ -225,7 +226,8 @@ void Machine::load(const Program& program, const Image& image) {
 
   CpuState& s = m.cpu.state;
   const InitialState& from = program.initial;
-  s.cr0 = core::kCr0Pe | core::kCr0Mp | core::kCr0Et | core::kCr0Ne | core::kCr0Wp | core::kCr0Am | core::kCr0Pg;
+  s.cr0 =
+      core::kCr0Pe | core::kCr0Mp | core::kCr0Et | core::kCr0Ne | core::kCr0Wp | core::kCr0Am | core::kCr0Pg;
   s.cr4 = core::kCr4Pae | core::kCr4Osfxsr | core::kCr4Osxmmexcpt | core::kCr4Osxsave | core::kCr4Fsgsbase |
           (program.smap ? core::kCr4Smap : 0);
   s.efer = core::kEferSce | core::kEferLme | core::kEferLma | core::kEferNxe;
@@ -366,7 +368,8 @@ class Report {
   void compare(std::string_view name, T expected, T actual) {
     if (expected != actual) text += fmt::format("  {}: {:#x}, got {:#x}\n", name, expected, actual);
   }
-  void compare(std::string_view name, const std::vector<u8>& expected, const std::vector<u8>& actual, auto&& where) {
+  void compare(std::string_view name, const std::vector<u8>& expected, const std::vector<u8>& actual,
+               auto&& where) {
     u32 lines = 0;
     for (std::size_t i = 0; i + 8 <= expected.size() && lines < kMaxLines; i += 8) {
       u64 e, a;
@@ -382,7 +385,8 @@ class Report {
 
 std::string place(u64 offset) {
   if (offset < kProgramData - kProgram) return fmt::format("code {:#x}", kCode + offset);
-  if (offset < kProgramStack - kProgram) return fmt::format("data {:#x}", kData + offset - (kProgramData - kProgram));
+  if (offset < kProgramStack - kProgram)
+    return fmt::format("data {:#x}", kData + offset - (kProgramData - kProgram));
   return fmt::format("stack {:#x}", kStack + offset - (kProgramStack - kProgram));
 }
 
@@ -401,8 +405,9 @@ void compare_records(Report& report, const Outcome& expected, const Outcome& act
     bool differs = false;
     for (u32 field = 0; field < std::size(kRecordNames); ++field) {
       differs |= e[field] != a[field];
-      report.compare(fmt::format("exception {} (vector {}, rip {:#x}) {}", i, e[0], e[3], kRecordNames[field]), e[field],
-                     a[field]);
+      report.compare(
+          fmt::format("exception {} (vector {}, rip {:#x}) {}", i, e[0], e[3], kRecordNames[field]), e[field],
+          a[field]);
     }
     if (differs) return;  // the later ones follow from it
   }

@@ -1,5 +1,5 @@
-// A bare machine that runs programs in long mode under translator_kernel.S, with or without a translator. The same
-// program leaves the same Outcome in all of them; the tests compare.
+// A bare machine that runs programs in long mode under translator_kernel.S, with or without a translator. The
+// same program leaves the same Outcome in all of them; the tests compare.
 #pragma once
 
 #include <map>
@@ -34,7 +34,8 @@ struct Outcome {
   u64 interrupts = 0;
 };
 
-// What differs, a line each; at most a few of a kind. `undefined`: flags without a defined value in each record.
+// What differs, a line each; at most a few of a kind. `undefined`: flags without a defined value in each
+// record.
 [[nodiscard]] std::string differences(const Outcome& expected, const Outcome& actual,
                                       const std::vector<u64>& undefined);
 
@@ -53,7 +54,8 @@ class Machine {
   [[nodiscard]] jit::Vcpu& cpu();
   // True: the program has ended.
   [[nodiscard]] bool step();
-  // Copies code bytes at a linear address of the program, as the processor would fetch them now. Returns how many.
+  // Copies code bytes at a linear address of the program, as the processor would fetch them now. Returns how
+  // many.
   [[nodiscard]] std::size_t code_at(u64 linear, std::span<u8> out) const;
   [[nodiscard]] u64 record_count() const;
   [[nodiscard]] u64 stub(core::Vector vector) const;  // where the kernel takes it
@@ -67,8 +69,8 @@ class Machine {
   std::unique_ptr<Parts> parts_;
 };
 
-// While one lives, programs that run for seconds are stopped, and machines with Engine::interrupted get interrupts.
-// `where` is printed if a program cannot be stopped or crashes the process.
+// While one lives, programs that run for seconds are stopped, and machines with Engine::interrupted get
+// interrupts. `where` is printed if a program cannot be stopped or crashes the process.
 class Watchdog {
  public:
   enum class Crash : u8 { kReported, kQuiet };

@@ -69,7 +69,9 @@ void append(std::vector<u8>& out, T value) {
 }
 
 std::vector<u8> encode(const Item& item, u64 address, u64 end, bool is_long, const Layout& layout) {
-  const auto at = [&](Label label) { return label == kNoLabel ? u64{0} : layout.label[static_cast<std::size_t>(label)]; };
+  const auto at = [&](Label label) {
+    return label == kNoLabel ? u64{0} : layout.label[static_cast<std::size_t>(label)];
+  };
   const u64 target = at(item.target);
   std::vector<u8> out;
   switch (item.kind) {
@@ -210,7 +212,9 @@ std::string listing(const Program& program) {
     const Section& section = program.sections[start.section];
     const Item& item = section.items[start.item];
     if (start.item == 0)
-      out += fmt::format("{}:\n", start.section == 0 ? "start" : section.other_space ? "in address space B" : "section");
+      out += fmt::format("{}:\n", start.section == 0    ? "start"
+                                  : section.other_space ? "in address space B"
+                                                        : "section");
     for (const Label label : item.labels)
       if (used[static_cast<std::size_t>(label)]) out += fmt::format("L{}:\n", label);
     const u64 offset = start.address - kCode + (section.other_space ? kPageSize : 0);

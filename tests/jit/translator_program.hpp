@@ -1,5 +1,5 @@
-// A program for the translator's tests as a list of items that can be dropped one by one: instructions, branches to
-// labels, gaps up to the end of a page, tables. lay_out() makes bytes of it. Knows no engine.
+// A program for the translator's tests as a list of items that can be dropped one by one: instructions,
+// branches to labels, gaps up to the end of a page, tables. lay_out() makes bytes of it. Knows no engine.
 #pragma once
 
 #include <array>
@@ -18,19 +18,19 @@ inline constexpr Label kNoLabel = -1;
 struct Fixup {
   enum class Kind : u8 { kRipRelative32, kAbsolute64 };
   Kind kind = Kind::kRipRelative32;
-  u8 offset = 0;          // in Item::bytes
-  u8 next = 0;            // RIP-relative: offset of the instruction's end
+  u8 offset = 0;  // in Item::bytes
+  u8 next = 0;    // RIP-relative: offset of the instruction's end
   Label label = kNoLabel;
-  u64 addend = 0;         // the address itself without a label
+  u64 addend = 0;  // the address itself without a label
 };
 
 struct Item {
   enum class Kind : u8 {
-    kBytes,   // `bytes`, one or more instructions
-    kJump,    // JMP, Jcc (opcode 70-7f) or CALL (e8) to `target`, short where `prefers_short` and possible
-    kShort,   // LOOP, LOOPE, LOOPNE, JRCXZ, or with 67 JECXZ; a NOP where `target` is too far away
-    kGap,     // JMP to the place `bytes_left` before the end of a page
-    kTable,   // jumped over: addresses of the labels in `table`
+    kBytes,  // `bytes`, one or more instructions
+    kJump,   // JMP, Jcc (opcode 70-7f) or CALL (e8) to `target`, short where `prefers_short` and possible
+    kShort,  // LOOP, LOOPE, LOOPNE, JRCXZ, or with 67 JECXZ; a NOP where `target` is too far away
+    kGap,    // JMP to the place `bytes_left` before the end of a page
+    kTable,  // jumped over: addresses of the labels in `table`
   };
   Kind kind = Kind::kBytes;
   std::vector<u8> bytes;
@@ -64,8 +64,8 @@ struct InitialState {
 struct Program {
   bool user = true;  // CPL 3
   bool smap = false;
-  std::vector<Section> sections;  // the first is entered at its start
-  std::vector<u8> data;           // kDataPages pages
+  std::vector<Section> sections;            // the first is entered at its start
+  std::vector<u8> data;                     // kDataPages pages
   std::array<u64, kDataPages> data_page{};  // page-table bits
   InitialState initial;
   int labels = 0;

@@ -14,15 +14,16 @@ using core::kArithmeticFlags;
 using core::kCf;
 using core::kOf;
 
-constexpr u64 kMaxSteps = 40'000;       // of the program
-constexpr u64 kMaxAllSteps = 200'000;   // the kernel's too
+constexpr u64 kMaxSteps = 40'000;      // of the program
+constexpr u64 kMaxAllSteps = 200'000;  // the kernel's too
 
 struct FlagEffects {
   u64 read = 0, defined = 0, undefined = 0;
 };
 
 bool is_rotate(ZydisMnemonic m) {
-  return m == ZYDIS_MNEMONIC_ROL || m == ZYDIS_MNEMONIC_ROR || m == ZYDIS_MNEMONIC_RCL || m == ZYDIS_MNEMONIC_RCR;
+  return m == ZYDIS_MNEMONIC_ROL || m == ZYDIS_MNEMONIC_ROR || m == ZYDIS_MNEMONIC_RCL ||
+         m == ZYDIS_MNEMONIC_RCR;
 }
 
 // Shifts and rotates: what is defined depends on the count.
@@ -69,8 +70,10 @@ FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& s
   out.read = flags->tested & kArithmeticFlags;
   out.undefined = flags->undefined & kArithmeticFlags;
   out.defined = (flags->modified | flags->set_0 | flags->set_1) & kArithmeticFlags & ~out.undefined;
-  const bool repeated = i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
-  if (repeated && (i.address_width == 64 ? state.gpr[core::kRcx] : state.gpr[core::kRcx] & 0xffff'ffff) == 0) return {};
+  const bool repeated =
+      i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+  if (repeated && (i.address_width == 64 ? state.gpr[core::kRcx] : state.gpr[core::kRcx] & 0xffff'ffff) == 0)
+    return {};
   return out;
 }
 
@@ -133,11 +136,14 @@ class Stepper {
     ZydisDecodedInstruction instruction;
     const std::size_t count = machine_.code_at(s.rip, bytes);
     system_call_ = software_interrupt_ = false;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, bytes, count, &instruction))) return {};
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, bytes, count, &instruction)))
+      return {};
     system_call_ = instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && s.cpl == 3;
-    software_interrupt_ = instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
+    software_interrupt_ =
+        instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
     FlagEffects out = effects_of(instruction, s);
-    if (const auto it = hidden_.find(s.rip & ~(kFourGiB | kAlias)); it != hidden_.end()) out.read &= ~it->second;
+    if (const auto it = hidden_.find(s.rip & ~(kFourGiB | kAlias)); it != hidden_.end())
+      out.read &= ~it->second;
     return out;
   }
   // Whether what was just delivered is a #DB: the handler's stub follows stub 0.
@@ -156,7 +162,8 @@ class Stepper {
 }  // namespace
 
 Reference run_reference(Machine& machine, const Program& program, const Image& image) {
-  if (image.bytes.empty()) return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}};
+  if (image.bytes.empty())
+    return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}};
   machine.load(program, image);
   return Stepper(machine, program, image).run();
 }
@@ -173,7 +180,8 @@ Reference repair(Machine& machine, Program& program, Image& image) {
     const Image::Start* found = nullptr;
     const bool other = machine.cpu().state.cr3 != kSpaceA;
     for (const Image::Start& start : image.starts)
-      if (start.address <= at && (at < kOverlay || program.sections[start.section].other_space == other)) found = &start;
+      if (start.address <= at && (at < kOverlay || program.sections[start.section].other_space == other))
+        found = &start;
     if (found == nullptr) return out;
     auto& items = program.sections[found->section].items;
     Item compare{.bytes = {0x3c, static_cast<u8>(at)}, .fixups = {}, .table = {}, .labels = {}};  // CMP AL, n

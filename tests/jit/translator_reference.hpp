@@ -1,5 +1,5 @@
-// The outcome that a program must have: every instruction decoded anew and interpreted on its own. On the way it
-// watches for flags without a defined value: where the program looks at one, its outcome says nothing.
+// The outcome that a program must have: every instruction decoded anew and interpreted on its own. On the way
+// it watches for flags without a defined value: where the program looks at one, its outcome says nothing.
 #pragma once
 
 #include "tests/jit/translator_machine.hpp"
