@@ -52,6 +52,7 @@ void BlockEmitter::find_live_flags() {
     live |= insn.flags_read;
     // Instructions that may take an event or fault by design show their flags to a handler.
     if ((insn.flow != Flow::kNext && !is_direct_jump(insn)) || divides(insn.mnemonic)) live = kAllFlags;
+    if (!context_.optimisations.flag_liveness) live = kAllFlags;
   }
 }
 

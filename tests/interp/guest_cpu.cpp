@@ -129,8 +129,10 @@ struct GuestCpu::Machine {
 GuestCpu::Machine::Machine(Engine engine, std::string_view model_text) : model(parse_model(model_text)) {
 #ifdef DOPPEL_TRANSLATOR_X64
   if (engine == Engine::kTranslator) {
-    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(),
-                                                     jit::x64::Optimisations{.hot_runs = 0});
+    // With liveness on, flags that the code overwrites unread are not right in an exception frame
+    // (docs/quirks.md).
+    backend = std::make_unique<jit::x64::Translator>(
+        cpu, dispatcher.blocks(), jit::x64::Optimisations{.hot_runs = 0, .flag_liveness = false});
     dispatcher.set_backend(backend.get());
   }
 #else

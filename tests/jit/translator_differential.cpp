@@ -34,7 +34,7 @@ std::vector<Engine> all_engines() {
 }
 
 Differential::Differential(const std::vector<Engine>& engines)
-    : engines_(engines), reference_(Engine{.name = "reference", .translates = false}) {
+    : engines_(engines), reference_(Engine{.name = "reference", .translates = false, .stepped = true}) {
   for (const Engine& engine : engines_) machines_.push_back(std::make_unique<Machine>(engine));
 }
 
@@ -89,14 +89,17 @@ Program without(const Program& program, std::size_t section, std::size_t first, 
   Program out = program;
   auto& items = out.sections[section].items;
   std::vector<Item> kept;
-  std::vector<Label> labels;
+  std::vector<Label> labels, stored;
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (i >= first && i < first + count && !items[i].fixed) {
       labels.insert(labels.end(), items[i].labels.begin(), items[i].labels.end());
+      stored.insert(stored.end(), items[i].stored.begin(), items[i].stored.end());
       continue;
     }
     items[i].labels.insert(items[i].labels.end(), labels.begin(), labels.end());
+    items[i].stored.insert(items[i].stored.end(), stored.begin(), stored.end());
     labels.clear();
+    stored.clear();
     kept.push_back(std::move(items[i]));
   }
   items = std::move(kept);

@@ -331,7 +331,7 @@ void Generator::emit_patch_target() {
   unbound_patches_.pop_back();
   const u8 r = free_register();
   if (patch.flip == 0) {  // an immediate
-    bind(patch.label);
+    bind_stored(patch.label);
     std::vector<u8> bytes;
     if (chance(50))
       bytes = {static_cast<u8>(0xb8 | low(r))};
@@ -345,11 +345,11 @@ void Generator::emit_patch_target() {
   if (patch.flip == 8) {  // INC or DEC
     u8 any = low(r);
     for (u8 i = 0; i < 8 && reserved_[any]; ++i) any = (any + 1) & 7;
-    bind(patch.label);
+    bind_stored(patch.label);
     return emit_bytes({0xff, static_cast<u8>(0xc0 | any)});
   }
   forward_.push_back(program_.new_label());
-  bind(patch.label);
+  bind_stored(patch.label);
   emit_jump(static_cast<u8>(0x70 + random(16)), forward_.back(), false);
 }
 

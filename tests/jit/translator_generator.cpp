@@ -112,6 +112,7 @@ Program Generator::make(u64 seed, u64 number) {
   program_.sections[0].start = kCode + random(chance(30) ? 2 * kPageSize : 256);
   section_ = &program_.sections[0];
   pending_.clear();
+  pending_stored_.clear();
   functions_.clear();
   patches_.clear();
   unbound_patches_.clear();
@@ -328,7 +329,9 @@ Item Generator::bytes_item(std::vector<u8> bytes) {
 
 void Generator::emit(Item item) {
   item.labels.insert(item.labels.end(), pending_.begin(), pending_.end());
+  item.stored.swap(pending_stored_);
   pending_.clear();
+  pending_stored_.clear();
   section_->items.push_back(std::move(item));
 }
 

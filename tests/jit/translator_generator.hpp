@@ -69,6 +69,7 @@ class Generator {
   void emit_move(u8 reg, u64 value);                   // MOV r64, imm64
   void emit_lea(u8 reg, Label label, u64 addend = 0);  // RIP-relative
   void bind(Label label) { pending_.push_back(label); }
+  void bind_stored(Label label) { pending_stored_.push_back(label); }
 
   // --- Elements of a body.
   void emit_body(u32 elements, u32 depth);
@@ -103,7 +104,7 @@ class Generator {
   std::mt19937_64 engine_;
   Program program_;
   Section* section_ = nullptr;
-  std::vector<Label> pending_;  // bound to the next item
+  std::vector<Label> pending_, pending_stored_;  // bound to the next item
   std::array<u8, 3> pointers_{};
   u8 small_ = 0;
   std::array<u8, 2> counters_{};

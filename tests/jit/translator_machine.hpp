@@ -19,6 +19,7 @@ struct Engine {
   jit::x64::Optimisations optimisations{.hot_runs = 0};
   u64 cache_size = u64{8} << 20;
   bool interrupted = false;  // by a timer, at any moment
+  bool stepped = false;      // runs by step() only, and notices stores into the program's code
 };
 
 struct Outcome {
@@ -54,6 +55,8 @@ class Machine {
   [[nodiscard]] jit::Vcpu& cpu();
   // True: the program has ended.
   [[nodiscard]] bool step();
+  // Whether the program's code was stored into since the last call.
+  [[nodiscard]] bool code_written();
   // Copies code bytes at a linear address of the program, as the processor would fetch them now. Returns how
   // many.
   [[nodiscard]] std::size_t code_at(u64 linear, std::span<u8> out) const;

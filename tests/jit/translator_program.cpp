@@ -50,7 +50,8 @@ Layout place(const Program& program, const std::vector<std::vector<bool>>& is_lo
     for (std::size_t i = 0; i < program.sections[s].items.size(); ++i) {
       const Item& item = program.sections[s].items[i];
       address.push_back(at);
-      for (const Label label : item.labels) out.label[static_cast<std::size_t>(label)] = at;
+      for (const auto* labels : {&item.labels, &item.stored})
+        for (const Label label : *labels) out.label[static_cast<std::size_t>(label)] = at;
       at += size_of(item, at, is_long[s][i]);
     }
     address.push_back(at);
@@ -215,8 +216,9 @@ std::string listing(const Program& program) {
       out += fmt::format("{}:\n", start.section == 0    ? "start"
                                   : section.other_space ? "in address space B"
                                                         : "section");
-    for (const Label label : item.labels)
-      if (used[static_cast<std::size_t>(label)]) out += fmt::format("L{}:\n", label);
+    for (const auto* labels : {&item.labels, &item.stored})
+      for (const Label label : *labels)
+        if (used[static_cast<std::size_t>(label)]) out += fmt::format("L{}:\n", label);
     const u64 offset = start.address - kCode + (section.other_space ? kPageSize : 0);
     const std::span<const u8> rest(&image.bytes[offset], 256);
     if (item.kind == Item::Kind::kGap || item.kind == Item::Kind::kTable) {

@@ -41,6 +41,7 @@ struct Item {
   Label target = kNoLabel;
   std::vector<Label> table;
   std::vector<Label> labels;  // bound to where the item starts
+  std::vector<Label> stored;  // the same, for stores that change it
   u64 flags_hidden = 0;       // flags that the item's PUSHF does not make visible
   bool fixed = false;         // not dropped by shrinking
 };
