@@ -55,7 +55,7 @@ const Decoder& BlockCache::decoder() const {
 Block* BlockCache::find(u64 linear, u32 max_insns) {
   mmu::Mmu::Code code;
   if (!cpu_.mmu.fetch(linear, code)) return nullptr;
-  if (max_insns == 1) {
+  if (max_insns == 1 || code.host == nullptr) {
     single_ = Block{};
     return build(linear, code, 1, single_);
   }

@@ -65,7 +65,7 @@ u8 BlockEmitter::live_at_target(i64 page_offset) const {
 
 // Flags that must be right before the instruction, for itself or for what it leaves alone.
 u8 BlockEmitter::needed_by(const Insn& insn) const {
-  if (divides(insn.mnemonic)) return kAllFlags;
+  if (divides(insn.mnemonic) || !context_.optimisations.flag_liveness) return kAllFlags;
   const u8 after = live_after(insn);
   const u8 kept = may_keep_flags(insn) ? after : static_cast<u8>(after & ~insn.flags_written);
   return insn.flags_read | kept;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
+#include <utility>
 
 #include "core/bus.hpp"
 #include "core/machine/vcpu_memory.hpp"
@@ -151,10 +152,14 @@ struct Machine::Parts {
   jit::Vcpu& cpu{*vcpu};
   jit::Dispatcher dispatcher{cpu};
   std::optional<jit::x64::Translator> translator;
+  bool code_written = false;
 };
 
 Machine::Parts::Parts(const Engine& from) : engine(from) {
-  ram.on_code_write([this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); });
+  ram.on_code_write([this](u64 pa, u64 size) {
+    code_written = true;
+    if (!engine.stepped) dispatcher.blocks().invalidate(pa, size);  // single instructions are not cached
+  });
   if (engine.translates) {
     translator.emplace(cpu, dispatcher.blocks(), engine.optimisations, engine.cache_size);
     dispatcher.set_backend(&*translator);
@@ -220,6 +225,7 @@ void Machine::load(const Program& program, const Image& image) {
   static const std::vector<u8> kEmpty(std::max<u64>(kStackPages * kPageSize, kMaxRecords * sizeof(Record)));
   m.put(kProgramStack, std::span(kEmpty).first(kStackPages * kPageSize));
   m.put(kLog, std::span(kEmpty).first(kMaxRecords * sizeof(Record)));  // programs in kernel mode may read it
+  m.put(0, std::span(kEmpty).first(kPageSize));
   m.put(kTrapStack - kPageSize, std::span(kEmpty).first(2 * kPageSize));
   m.put(kLengths, image.lengths);
   for (u64 i = 0; i < 3; ++i) m.put64(kVariables + 8 * i, 0);
@@ -266,6 +272,9 @@ void Machine::load(const Program& program, const Image& image) {
   s.dr[7] = 0x400;
   m.cpu.mmu.mode_changed();
   m.cpu.mmu.flush_all();
+  if (m.engine.stepped)
+    for (u64 page = kProgram; page < kProgramData; page += kPageSize) m.ram.set_code_page(page, true);
+  m.code_written = false;
 }
 
 Outcome Machine::run() {
@@ -286,6 +295,10 @@ Outcome Machine::run() {
   Outcome out = outcome();
   out.finished = exit != jit::Dispatcher::Exit::kStopped;
   return out;
+}
+
+bool Machine::code_written() {
+  return std::exchange(parts_->code_written, false);
 }
 
 bool Machine::step() {

@@ -116,8 +116,8 @@ class Stepper {
       const bool trapped = s.rip >= kKernel && !system_call_ && !software_interrupt_ && debug_trap();
       if (s.rip < kKernel || system_call_ || software_interrupt_ || trapped)
         undefined_ = (undefined_ & ~effects.defined) | effects.undefined;
-      // Code is translated with regard to which flags the code behind it needs: flags that were not needed are lost
-      // when that changes (docs/quirks.md).
+      // Code is translated with regard to which flags the code behind it needs: flags that were not needed
+      // are lost when that changes (docs/quirks.md).
       if (machine_.code_written()) undefined_ |= kArithmeticFlags & ~effects.defined;
       if (s.rip < kKernel || system_call_) continue;
       if (software_interrupt_ || trapped) {
@@ -187,7 +187,11 @@ Reference repair(Machine& machine, Program& program, Image& image) {
         found = &start;
     if (found == nullptr) return out;
     auto& items = program.sections[found->section].items;
-    Item compare{.bytes = {0x3c, static_cast<u8>(at)}, .fixups = {}, .table = {}, .labels = {}, .stored = {}};  // CMP AL, n
+    Item compare{.bytes = {0x3c, static_cast<u8>(at)},
+                 .fixups = {},
+                 .table = {},
+                 .labels = {},
+                 .stored = {}};  // CMP AL, n
     compare.labels.swap(items[found->item].labels);
     items.insert(items.begin() + found->item, std::move(compare));
   }
