@@ -246,7 +246,7 @@ u64 Generator::special_address() {
     case 4:
       return beyond;  // around zero
     case 5:
-      return kKernel + kLog + random(64);
+      return kKernel + kLengths + random(64);
     default:
       return kData + (1 + random(kDataPages - 1)) * kPageSize + beyond + (chance(20) ? kAlias : 0) +
              (chance(10) ? kFourGiB : 0);

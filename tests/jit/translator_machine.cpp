@@ -356,9 +356,12 @@ std::size_t Machine::code_at(u64 linear, std::span<u8> out) const {
   for (; count < out.size(); ++count) {
     const u64 la = linear + count;
     if ((la & ~(kFourGiB | 0x1f'ffff)) != kCode) break;
-    const u64 entry = m.get<u64>((m.cpu.state.cr3 & core::kPageMask) + 0x3000 + (la >> 12 & 511) * 8);
-    if (!(entry & kPresent)) break;
-    out[count] = *m.ram.host((entry & core::kPageMask) + la % kPageSize);
+    const u64 table = (m.cpu.state.cr3 & core::kPageMask) + 0x3000;
+    if (m.ram.host(table) == nullptr) break;
+    const u64 entry = m.get<u64>(table + (la >> 12 & 511) * 8);
+    const u8* page = m.ram.host(entry & core::kPageMask);
+    if (!(entry & kPresent) || page == nullptr) break;
+    out[count] = page[la % kPageSize];
   }
   return count;
 }
