@@ -142,8 +142,12 @@ struct TranslatorState {
   u64 host_rsp = 0;
   u64 link_site = 0;  // the chainable jump through which translated code was left, or 0
   u32 host_mxcsr = 0x1f80;
-  u32 x87_resident = 0;  // the guest's x87 state is in the host's FPU, CpuState::x87 is stale
-  u32 access = 0;        // of the soft-TLB miss in progress: size, bit 8 set for a write
+  u32 usable = 0;            // register sets that guest code may use without a fault
+  u32 x87_resident = 0;      // the guest's x87 state is in the host's FPU, CpuState::x87 is stale
+  u32 vectors_resident = 0;  // the same of CpuState::vec; bit 1: AVX instructions are allowed too
+  u32 access = 0;            // of the soft-TLB miss in progress: size, bit 8 set for a write
+  static constexpr u32 kShares = 16;
+  std::array<u64, kShares> shared_addends{};  // of soft-TLB entries that a block has checked
 };
 
 struct CpuState {

@@ -3,6 +3,7 @@
 
 #include "jit/x64/block_emitter.hpp"
 #include "jit/x64/host_instruction.hpp"
+#include "jit/x64/mnemonic_facts.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -60,14 +61,6 @@ const std::bitset<ZYDIS_MNEMONIC_MAX_VALUE + 1>& plain_instructions() {
   return set;
 }
 
-bool writes_first_operand(u16 mnemonic) {
-  return mnemonic != ZYDIS_MNEMONIC_CMP && mnemonic != ZYDIS_MNEMONIC_TEST && mnemonic != ZYDIS_MNEMONIC_BT &&
-         mnemonic != ZYDIS_MNEMONIC_MUL;
-}
-bool writes_second_operand(u16 mnemonic) {
-  return mnemonic == ZYDIS_MNEMONIC_XCHG || mnemonic == ZYDIS_MNEMONIC_XADD ||
-         mnemonic == ZYDIS_MNEMONIC_MULX;
-}
 bool is_single_multiply(const Insn& insn) {
   return insn.mnemonic == ZYDIS_MNEMONIC_IMUL && insn.op[1].kind == OperandKind::kNone;
 }
@@ -80,49 +73,49 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
     case ZYDIS_MNEMONIC_PUSH: {
       const bool immediate = insn.op[0].kind == OperandKind::kImmediate;
       if (insn.op_size != 8 || (!immediate && insn.op[0].kind != OperandKind::kGpr)) return false;
-      before_clobber(needed_by(insn));
-      check_address(insn, ptr(guest_rsp, -8), false, 8, true, false);
+      const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
       if (immediate) {
-        a.mov(qword_ptr(kScratch0), static_cast<i64>(static_cast<i32>(insn.imm)));
+        a.mov(pushed, static_cast<i64>(static_cast<i32>(insn.imm)));
       } else if (const u8 host = host_of(insn.op[0]); host == kInMemory) {
         a.mov(kScratch1, gpr_home(insn.op[0].reg / 8));
-        a.mov(ptr(kScratch0), kScratch1);
+        a.mov(pushed, kScratch1);
       } else {
-        a.mov(ptr(kScratch0), gpq(host));
+        a.mov(pushed, gpq(host));
       }
       a.lea(guest_rsp, ptr(guest_rsp, -8));
       return true;
     }
     case ZYDIS_MNEMONIC_POP: {
       if (insn.op_size != 8 || insn.op[0].kind != OperandKind::kGpr) return false;
-      before_clobber(needed_by(insn));
-      check_address(insn, ptr(guest_rsp), false, 8, false, false);
+      const Mem popped = guest_memory(insn, register_address(core::kRsp, 0), 8, false);
       const u8 host = host_of(insn.op[0]);
-      a.lea(guest_rsp, ptr(guest_rsp, 8));  // POP RSP loads what it popped
       if (host == kInMemory) {
-        a.mov(kScratch1, ptr(kScratch0));
+        a.mov(kScratch1, popped);
         a.mov(gpr_home(insn.op[0].reg / 8), kScratch1);
       } else {
-        a.mov(gpq(host), ptr(kScratch0));
+        a.mov(gpq(host), popped);
       }
+      if (insn.op[0].reg != core::kRsp * 8) a.lea(guest_rsp, ptr(guest_rsp, 8));
       return true;
     }
     case ZYDIS_MNEMONIC_LEAVE: {
       if (insn.op_size != 8) return false;
-      before_clobber(needed_by(insn));
-      check_address(insn, ptr(rbp), false, 8, false, false);
+      const Mem saved = guest_memory(insn, register_address(core::kRbp, 0), 8, false);
       a.lea(guest_rsp, ptr(rbp, 8));
-      a.mov(rbp, ptr(kScratch0));
+      a.mov(rbp, saved);
       return true;
     }
     case ZYDIS_MNEMONIC_LEA: {
       const u8 host = host_of(insn.op[0]);
       const u32 size = insn.op[0].size;
-      Mem address;
       Insn plain = insn;  // LEA takes no segment
       plain.flags &= static_cast<u16>(~kSegmentBase);
-      if (size != 2 && host != kInMemory && simple_address(plain, address)) {
-        a.lea(sized(host, size), address);
+      const Address address = operand_address(plain);
+      if (size >= 4 && host != kInMemory && address.kind == AddressKind::kRegisters) {
+        // A register that lives in memory passes through the target, which may be the other one.
+        const bool direct = !in_memory(address.base) && !in_memory(address.index);
+        load_address(direct ? sized(host, size) : kScratch0, address, address.disp);
+        if (!direct) a.mov(sized(host, size), sized(static_cast<u8>(kScratch0.id()), size));
         return true;
       }
       compute_address(plain, false);
@@ -174,7 +167,7 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
 // CLI and SWAPGS at CPL 0; at other levels the interpreter decides.
 void BlockEmitter::emit_for_kernel(const Insn& insn) {
   before_clobber(needed_by(insn));
-  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
+  slow_insns_.push_back({a.newLabel(), &insn});
   a.cmp(DOPPEL_STATE(cpl, 1), 0);
   a.jne(slow_insns_.back().entry);
   if (insn.mnemonic == ZYDIS_MNEMONIC_CLI) {
@@ -185,6 +178,7 @@ void BlockEmitter::emit_for_kernel(const Insn& insn) {
   a.mov(kScratch1, DOPPEL_STATE(kernel_gs_base, 8));
   a.mov(segment_base(core::kGs), kScratch1);
   a.mov(DOPPEL_STATE(kernel_gs_base, 8), kScratch0);
+  std::erase_if(shares_, [](const Share& share) { return share.address.kind == AddressKind::kSegment; });
 }
 
 // DIV and IDIV of 4 and 8 bytes, where the quotient is sure to fit: the high half is below the divisor (DIV),
@@ -197,12 +191,11 @@ bool BlockEmitter::emit_divide(const Insn& insn) {
   const Gp divisor = sized(static_cast<u8>(kScratch1.id()), size);
   const Gp other = sized(static_cast<u8>(kScratch0.id()), size);
   if (insn.op[0].kind == OperandKind::kMemory) {
-    check_access(insn, size, false);
-    a.mov(divisor, ptr(kScratch0, 0, size));
+    a.mov(divisor, guest_memory(insn, size, false));
   } else {
     load_guest(kScratch1, insn.op[0].reg / 8u);
   }
-  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
+  slow_insns_.push_back({a.newLabel(), &insn});
   const asmjit::Label slow = slow_insns_.back().entry;
   if (insn.mnemonic == ZYDIS_MNEMONIC_DIV) {
     a.cmp(sized(core::kRdx, size), divisor);
@@ -264,12 +257,12 @@ bool BlockEmitter::emit_integer(const Insn& insn) {
 
   const bool has_memory = memory != nullptr;
   const u8 needed = needed_by(insn);
+  Mem host_memory;
   if (has_memory) {
-    before_clobber(needed);
     const bool write =
         (memory == &insn.op[0] && writes_first_operand(mnemonic) && !is_single_multiply(insn)) ||
         (memory == &insn.op[1] && writes_second_operand(mnemonic));
-    check_access(insn, memory->size, write);
+    host_memory = guest_memory(insn, memory->size, write);
   }
   if (needed != 0 && insn.flags_read + insn.flags_written != 0) flags_to_host();
 
@@ -287,7 +280,7 @@ bool BlockEmitter::emit_integer(const Insn& insn) {
     const Operand& op = insn.op[i];
     switch (op.kind) {
       case OperandKind::kMemory:
-        operands[count++] = ptr(kScratch0, 0, op.size);
+        operands[count++] = host_memory;
         break;
       case OperandKind::kImmediate:
         operands[count++] = asmjit::Imm(static_cast<i64>(insn.imm));

@@ -109,6 +109,16 @@ namespace doppel::jit::x64 {
   return saves_state(insn.mnemonic);
 }
 
+// Of general-register instructions that are emitted as themselves.
+[[nodiscard]] inline bool writes_first_operand(u16 mnemonic) {
+  return mnemonic != ZYDIS_MNEMONIC_CMP && mnemonic != ZYDIS_MNEMONIC_TEST && mnemonic != ZYDIS_MNEMONIC_BT &&
+         mnemonic != ZYDIS_MNEMONIC_MUL;
+}
+[[nodiscard]] inline bool writes_second_operand(u16 mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_XCHG || mnemonic == ZYDIS_MNEMONIC_XADD ||
+         mnemonic == ZYDIS_MNEMONIC_MULX;
+}
+
 [[nodiscard]] inline bool is_shift(u16 mnemonic) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_SHL:

@@ -50,11 +50,13 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
       translated_insns_(cpu.counters["jit.instructions translated"]),
       entered_(cpu.counters["jit.entered from the dispatcher"]),
       linked_(cpu.counters["jit.jumps linked"]) {
-  trampolines_ = make_trampolines(
-      cache_, {.fill = fill,
-               .move_x87_in = [](CpuState* s) { x87_move_in(*s); },
-               .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
-               .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }});
+  trampolines_ =
+      make_trampolines(cache_,
+                       {.fill = fill,
+                        .move_x87_in = move_x87_in,
+                        .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
+                        .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
+                       cpu.model.has(core::Feature::kAvx));
   trampolines_end_ = cache_.used();
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
@@ -74,25 +76,30 @@ u32 Translator::usable() const {
 }
 
 u64 Translator::context(bool global) const {
-  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 | usable() << 4 |
-         cpu_.state.cpl << 1 | (global ? 1 : 0);
+  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 | cpu_.state.cpl << 1 |
+         (global ? 1 : 0);
 }
 
 void Translator::refresh_contexts() {
   cpu_.state.translator.context = context(false);
   cpu_.state.translator.global_context = context(true);
+  cpu_.state.translator.usable = usable();
 }
 
-// The translation is what runs at RIP now.
-void Translator::enter_jump_cache(const Translation& translation) {
+Translator::Place Translator::place_of(const Block& block) {
   const u64 rip = cpu_.state.rip;
   mmu::Mmu::Code code, second{.global = true};
-  const bool crosses = translation.block->second_page != kNoPage;
+  const bool crosses = block.second_page != kNoPage;
   if (!cpu_.mmu.fetch(rip, code) || (crosses && !cpu_.mmu.fetch((rip | ~core::kPageMask) + 1, second))) {
     cpu_.state.fault.pending = false;  // the dispatcher will meet it again
-    return;
+    return {};
   }
-  jump_cache_[jump_cache_index(rip)] = {rip, context(code.global && second.global), translation.entry, 0};
+  return {true, code.global && second.global};
+}
+
+void Translator::enter_jump_cache(const Translation& translation, const Place& place) {
+  const u64 rip = cpu_.state.rip;
+  if (place.known) jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
 }
 
 bool Translator::runnable() const {
@@ -103,33 +110,55 @@ bool Translator::ready(Block& block) {
   if (!runnable()) return false;
   if (block.translation == nullptr) {
     if (++block.runs <= optimisations_.hot_runs) return false;
-    translate(block);
+    block.translation = &translate(block, 0, false);
   }
-  const auto& translation = *static_cast<Translation*>(block.translation);
-  return (translation.needs & ~usable()) == 0;
+  return true;
 }
 
 void Translator::run(Block& block) {
   CpuState& s = cpu_.state;
   auto* translation = static_cast<Translation*>(block.translation);
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
+  refresh_contexts();
+  enter_jump_cache(*translation, place_of(block));
   while (true) {
-    refresh_contexts();
-    enter_jump_cache(*translation);
     s.translator.code_page = s.rip & core::kPageMask;
     ++entered_;
     trampolines_.enter(&s, translation->entry);
     auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translate()
-    const u64 clears = clears_;
     if (s.attention.load(std::memory_order_relaxed) || s.fault.pending || !runnable()) break;
+    refresh_contexts();
+    if (site && site->kind == LinkSite::Kind::kCareful) {
+      translation = careful_tail(*site);
+      if (translation) continue;
+      site = nullptr;
+    }
     // The same place again: the dispatcher's work without the way back to it.
+    const u64 clears = clears_;
     Block* next = blocks_.find(s.rip);
     if (next == nullptr || !ready(*next)) break;
     translation = static_cast<Translation*>(next->translation);
-    if (site && clears == clears_ && !site->linked) link(*site, *translation);
+    const Place place = place_of(*next);
+    enter_jump_cache(*translation, place);
+    if (site && clears == clears_) link(*site, *translation, place);
   }
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   x87_move_out(s);
+}
+
+// The rest of the block that a shared check of it did not hold for; nullptr: the block is gone, or was just
+// now.
+Translator::Translation* Translator::careful_tail(LinkSite& site) {
+  if (site.block == nullptr) return nullptr;
+  if (cache_.left() < kLargestBlock) {
+    clear();
+    return nullptr;
+  }
+  Block& block = *site.block;
+  Translation& tail = translate(block, site.target, true);
+  static_cast<Translation*>(block.translation)->tails.push_back(&tail);
+  cache_.patch_displacement(site.field, tail.entry);
+  return &tail;
 }
 
 u8* Translator::fill(CpuState* state, u64 la) {
@@ -139,6 +168,12 @@ u8* Translator::fill(CpuState* state, u64 la) {
   if (la % core::kPageSize + size > core::kPageSize) return nullptr;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
   return cpu.mmu.direct(la, state->translator.access & 0x100 ? mmu::Access::kWrite : mmu::Access::kRead);
+}
+
+u64 Translator::move_x87_in(CpuState* state) {
+  if (!x87_usable(*state)) return 0;
+  x87_move_in(*state);
+  return 1;
 }
 
 After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
@@ -209,26 +244,24 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
   return !whole;
 }
 
-void Translator::translate(Block& block) {
-  if (cache_.left() < kLargestBlock) {
-    clear();
-  }
-  const u32 can = usable();
+Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
+  if (cache_.left() < kLargestBlock) clear();
   EmitterContext context{.trampolines = trampolines_,
                          .optimisations = optimisations_,
-                         .sse_usable = (can & kSseUsable) != 0,
-                         .avx_usable = (can & kAvxUsable) != 0,
-                         .x87_usable = (can & kX87Usable) != 0,
+                         .avx = cpu_.model.has(core::Feature::kAvx),
+                         .kernel = cpu_.state.cpl == 0,
                          .flags_live_at = [&](u16 offset) { return flags_live_at(block, offset); },
                          .crosses_page = [&](u16 offset) { return crosses_page(block, offset); }};
-  block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
-  block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
+  if (first == 0) {
+    block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
+    block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
+  }
 
   asmjit::CodeHolder code;
   code.init(asmjit::Environment::host(), cache_.cursor());
   asmjit::x86::Assembler assembler(&code);
   BlockEmitter emitter(assembler, context, block);
-  emitter.emit();
+  emitter.emit(first, careful);
   DOPPEL_CHECK(!code.hasUnresolvedLinks() || code.unresolvedLinkCount() == 0, "a label is not bound");
 
   const u64 base = cache_.cursor();
@@ -238,23 +271,16 @@ void Translator::translate(Block& block) {
   translation.block = &block;
   translation.entry = base;
   translation.dead_entry = base + emitter.dead_entry();
-  translation.needs = (emitter.uses_sse() ? kSseUsable : 0u) | (emitter.uses_avx() ? kAvxUsable : 0u);
-  if (emitter.uses_x87()) translation.needs |= kX87Usable;
-  // A translation with upper halves in host registers needs AVX whatever its instructions are.
-  if ((can & kAvxUsable) && emitter.uses_sse()) translation.needs |= kAvxUsable;
   for (const LinkSite& emitted : emitter.sites()) {
     LinkSite& site = sites_.emplace_back(emitted);
-    site.jump += base;
+    site.field += base;
     site.stub += base;
-    // The stub's MOV of its own address: find the placeholder.
-    u8* stub = buffer.data() + emitted.stub;
-    static constexpr u64 kPlaceholder = 0x1122334455667788;
-    const auto* found =
-        std::search(stub, buffer.data() + buffer.size(), reinterpret_cast<const u8*>(&kPlaceholder),
-                    reinterpret_cast<const u8*>(&kPlaceholder) + 8);
-    const u64 address = reinterpret_cast<u64>(&site);
-    std::memcpy(const_cast<u8*>(found), &address, sizeof address);
+    site.block = &block;
     translation.sites.push_back(&site);
+  }
+  for (const auto& [offset, site] : emitter.site_addresses()) {
+    const u64 address = reinterpret_cast<u64>(translation.sites[site]);
+    std::memcpy(buffer.data() + offset, &address, sizeof address);
   }
   if (core::log_enabled(core::LogCategory::kJit)) {
     const u8* guest = cpu_.mmu.memory().ram().host(block.physical);
@@ -265,17 +291,38 @@ void Translator::translate(Block& block) {
               listing({buffer.data(), buffer.size()}, base));
   }
   cache_.append({buffer.data(), buffer.size()});
-  block.translation = &translation;
   ++translated_;
-  translated_insns_ += block.count;
+  translated_insns_ += block.count - first;
+  return translation;
 }
 
-void Translator::link(LinkSite& site, Translation& target) {
-  // Jumps within a page: same linear page as the source, hence the same physical one as long as both are
-  // valid.
-  // A block that continues on the next page depends on more than that.
-  if ((site.page | site.target) != target.block->physical || target.block->second_page != kNoPage) return;
-  cache_.patch_jump(site.jump, target.entry);
+void Translator::link(LinkSite& site, Translation& target, const Place& place) {
+  switch (site.kind) {
+    case LinkSite::Kind::kNear:
+      // Jumps within a page: same linear page as the source, hence the same physical one as long as both are
+      // valid. A block that continues on the next page depends on more than that.
+      if (site.linked || (site.page | site.target) != target.block->physical ||
+          target.block->second_page != kNoPage)
+        return;
+      cache_.patch_displacement(site.field, target.entry);
+      break;
+    case LinkSite::Kind::kFar: {
+      constexpr i32 kMissesToLinkAgain = 64, kNever = 1 << 30;
+      site.patience = kMissesToLinkAgain;
+      if (!place.known || (site.global && !place.global)) {
+        site.patience = kNever;
+        return;
+      }
+      const bool again = site.linked && site.code == target.entry;
+      site.context = context(site.global);
+      site.linear_page = cpu_.state.rip & core::kPageMask;
+      site.code = target.entry;
+      if (again) return;
+      break;
+    }
+    case LinkSite::Kind::kCareful:
+      return;
+  }
   site.linked = true;
   target.incoming.push_back(&site);
   ++linked_;
@@ -283,7 +330,10 @@ void Translator::link(LinkSite& site, Translation& target) {
 
 void Translator::unlink(LinkSite& site) {
   if (!site.linked) return;
-  cache_.patch_jump(site.jump, site.stub);
+  if (site.kind == LinkSite::Kind::kFar)
+    site.context = 0;
+  else
+    cache_.patch_displacement(site.field, site.stub);
   site.linked = false;
 }
 
@@ -291,16 +341,22 @@ void Translator::forget(Block& block) {
   auto* translation = static_cast<Translation*>(block.translation);
   if (translation == nullptr) return;
   ++forgotten_;
-  for (LinkSite* site : translation->incoming) unlink(*site);
-  translation->incoming.clear();
+  block.translation = nullptr;
+  for (Translation* tail : translation->tails) forget(*tail);
+  forget(*translation);
+}
+
+void Translator::forget(Translation& translation) {
+  for (LinkSite* site : translation.incoming) unlink(*site);
+  translation.incoming.clear();
   // Its own jumps may lie where the entry is patched: nobody touches them again.
-  for (LinkSite* site : translation->sites) {
+  for (LinkSite* site : translation.sites) {
     site->linked = false;
     site->page = kNoPage;
+    site->block = nullptr;
   }
   // Jump-cache entries, and a caller that is about to return here, find the way out.
-  cache_.patch_jump(translation->entry, translation->dead_entry);
-  block.translation = nullptr;
+  cache_.patch_jump(translation.entry, translation.dead_entry);
 }
 
 void Translator::clear() {

@@ -31,28 +31,36 @@ class Translator final : public Backend {
   void publish_counters() override;
 
  private:
+  // Host code of a block, or of its rest from some instruction on.
   struct Translation {
     Block* block;
     u64 entry, dead_entry;
-    u32 needs;                        // Usable bits
-    std::vector<LinkSite*> sites;     // jumps of this block
-    std::vector<LinkSite*> incoming;  // jumps linked to this block
+    std::vector<LinkSite*> sites;     // jumps of this translation
+    std::vector<LinkSite*> incoming;  // jumps linked to it
+    std::vector<Translation*> tails;  // translations of rests of the block, without shared checks
   };
-  enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2, kX87Usable = 4 };
 
-  [[nodiscard]] u32 usable() const;  // vector instruction sets that would not fault now
+  [[nodiscard]] u32 usable() const;  // Usable bits
   [[nodiscard]] u64 context(bool global) const;
   void refresh_contexts();
-  void enter_jump_cache(const Translation& translation);
+  // Whether RIP, where `block` is found now, may be entered from other pages, and with which context.
+  struct Place {
+    bool known = false, global = false;
+  };
+  [[nodiscard]] Place place_of(const Block& block);
+  void enter_jump_cache(const Translation& translation, const Place& place);
   [[nodiscard]] bool runnable() const;
-  void translate(Block& block);
-  void link(LinkSite& site, Translation& target);
+  Translation& translate(Block& block, u16 first, bool careful);
+  [[nodiscard]] Translation* careful_tail(LinkSite& site);
+  void link(LinkSite& site, Translation& target, const Place& place);
   void unlink(LinkSite& site);
+  void forget(Translation& translation);
   [[nodiscard]] u8 flags_live_at(Block& block, u16 page_offset);
   [[nodiscard]] bool crosses_page(Block& block, u16 page_offset);
   [[nodiscard]] static Vcpu& vcpu_of(core::CpuState* state);
 
   static u8* fill(core::CpuState* state, u64 la);
+  static u64 move_x87_in(core::CpuState* state);
   static After run_insn(core::CpuState* state, const Insn& original, bool leave);
 
   Vcpu& cpu_;
