@@ -139,7 +139,7 @@ void BlockEmitter::need_x87(const Insn& insn) {
 
 void BlockEmitter::emit_insn(const Insn& insn) {
   const Optimisations& o = context_.optimisations;
-  if (emit_control_flow(insn) || (o.native_integer && (emit_stack(insn) || emit_integer(insn))) ||
+  if (emit_control_flow(insn) || (o.native_integer && (emit_stack(insn) || emit_kernel(insn) || emit_integer(insn))) ||
       (o.native_vector && emit_vector(insn)) || (o.native_x87 && emit_x87(insn)))
     update_shares(insn);
   else
@@ -211,7 +211,7 @@ void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
   }
 }
 
-void BlockEmitter::emit_near_jump(u16 page_offset, bool backward) {
+void BlockEmitter::emit_near_jump(u16 page_offset, bool backward, bool interrupt_shadow) {
   const Label stub = a.newLabel();
   if (backward) {
     a.cmp(DOPPEL_STATE(attention, 4), 0);
@@ -224,6 +224,7 @@ void BlockEmitter::emit_near_jump(u16 page_offset, bool backward) {
   site.field = a.offset() - 4;
   a.bind(stub);
   site.stub = a.offset();
+  if (interrupt_shadow) a.mov(DOPPEL_STATE(interrupt_shadow, 1), 1);
   emit_exit_through(sites_.size() - 1, page_offset);
 }
 

@@ -161,7 +161,14 @@ class BlockEmitter {
   [[nodiscard]] bool emit_stack(const Insn& insn);
   [[nodiscard]] bool emit_integer(const Insn& insn);
   [[nodiscard]] bool emit_divide(const Insn& insn);
-  void emit_for_kernel(const Insn& insn);
+  [[nodiscard]] bool emit_bit_string(const Insn& insn);
+  void emit_compare_exchange_pair(const Insn& insn);
+  [[nodiscard]] bool emit_kernel(const Insn& insn);
+  void only_at_cpl0(const Insn& insn);  // else the interpreter runs it. Clobbers EFLAGS
+  [[nodiscard]] bool emit_interrupts_on(const Insn& insn);
+  void emit_flags_push(const Insn& insn);
+  void emit_flags_pop(const Insn& insn);
+  [[nodiscard]] bool emit_mxcsr(const Insn& insn);
   [[nodiscard]] bool emit_vector(const Insn& insn);
   [[nodiscard]] bool emit_x87(const Insn& insn);
   void emit_interpreted(const Insn& insn);
@@ -181,14 +188,16 @@ class BlockEmitter {
   [[nodiscard]] Mem guest_memory(const Insn& insn, u32 size, bool write, u32 alignment = 1);
   [[nodiscard]] Mem guest_memory(const Insn& insn, const Address& address, u32 size, bool write,
                                  u32 alignment = 1);
-  [[nodiscard]] Mem computed_memory(const Insn& insn, u32 size, bool write, u32 alignment);
+  // The same for the address in kScratch0. Clobbers EFLAGS.
+  [[nodiscard]] Mem computed_memory(const Insn& insn, u32 size, bool write, u32 alignment = 1);
   [[nodiscard]] Address operand_address(const Insn& insn) const;
   [[nodiscard]] Address register_address(u8 guest, i64 disp) const;
   void load_address(const Gp& to, const Address& address, i64 disp);
   [[nodiscard]] Mem host_operand(const Address& address, u32 size);
   void compute_address(const Insn& insn, bool with_segment);
   void tlb_entry();
-  void check_range(const Address& address, i64 low, i64 high, bool write, const asmjit::Label& otherwise);
+  void check_range(const Address& address, const Range& range, const asmjit::Label& otherwise);
+  void check_stack(const Address& address, const Range& range, const asmjit::Label& otherwise);
   void check_alignment(const Insn& insn, const Gp& address, u32 alignment);
   void emit_slow_access(const SlowAccess& slow);
 
@@ -214,7 +223,7 @@ class BlockEmitter {
 
   // --- Leaving.
   void emit_jump(i64 page_offset, bool backward);  // to a target known now
-  void emit_near_jump(u16 page_offset, bool backward);
+  void emit_near_jump(u16 page_offset, bool backward, bool interrupt_shadow = false);
   void emit_near_branch(asmjit::x86::CondCode condition, u16 target);
   void emit_far_jump(i64 page_offset, bool backward);
   void emit_careful_site(const Insn& insn);

@@ -72,10 +72,19 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH: {
       const bool immediate = insn.op[0].kind == OperandKind::kImmediate;
-      if (insn.op_size != 8 || (!immediate && insn.op[0].kind != OperandKind::kGpr)) return false;
+      if (insn.op_size != 8 || insn.op[0].kind == OperandKind::kSegment) return false;
+      const Mem spilled = DOPPEL_STATE(translator.pushed, 8);
+      const bool from_memory = insn.op[0].kind == OperandKind::kMemory;
+      if (from_memory) {
+        a.mov(kScratch1, guest_memory(insn, 8, false));
+        a.mov(spilled, kScratch1);
+      }
       const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
       if (immediate) {
         a.mov(pushed, static_cast<i64>(static_cast<i32>(insn.imm)));
+      } else if (from_memory) {
+        a.mov(kScratch1, spilled);
+        a.mov(pushed, kScratch1);
       } else if (const u8 host = host_of(insn.op[0]); host == kInMemory) {
         a.mov(kScratch1, gpr_home(insn.op[0].reg / 8));
         a.mov(pushed, kScratch1);
@@ -137,19 +146,22 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
     case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_PREFETCHW:
       return true;
-    case ZYDIS_MNEMONIC_CLI:
-    case ZYDIS_MNEMONIC_SWAPGS:
-      if (insn.flow == Flow::kNext) {
-        emit_for_kernel(insn);
-        return true;
-      }
-      return false;
     case ZYDIS_MNEMONIC_PAUSE:
       a.pause();
       return true;
     case ZYDIS_MNEMONIC_DIV:
     case ZYDIS_MNEMONIC_IDIV:
       return emit_divide(insn);
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+      return insn.op[0].kind == OperandKind::kMemory && insn.op[1].kind == OperandKind::kGpr &&
+             emit_bit_string(insn);
+    case ZYDIS_MNEMONIC_CMPXCHG8B:
+    case ZYDIS_MNEMONIC_CMPXCHG16B:
+      emit_compare_exchange_pair(insn);
+      return true;
     case ZYDIS_MNEMONIC_LFENCE:
       a.lfence();
       return true;
@@ -164,21 +176,45 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
   }
 }
 
-// CLI and SWAPGS at CPL 0; at other levels the interpreter decides.
-void BlockEmitter::emit_for_kernel(const Insn& insn) {
-  before_clobber(needed_by(insn));
-  slow_insns_.push_back({a.newLabel(), &insn});
-  a.cmp(DOPPEL_STATE(cpl, 1), 0);
-  a.jne(slow_insns_.back().entry);
-  if (insn.mnemonic == ZYDIS_MNEMONIC_CLI) {
-    a.and_(DOPPEL_STATE(rflags, 4), ~static_cast<i32>(core::kIf));
-    return;
+// BT and its relatives with a bit offset that reaches beyond the operand:
+//   the operand is at address + (offset >> 3 rounded down to the operand's size)
+bool BlockEmitter::emit_bit_string(const Insn& insn) {
+  const u32 size = insn.op_size;
+  const Gp offset = sized(static_cast<u8>(kScratch1.id()), size);
+  const Mem spilled = DOPPEL_STATE(translator.effective_address, 8);
+  const u32 guest = insn.op[1].reg / 8u;
+  const auto id = host_instruction(insn.mnemonic);
+  if (size < 4 || !id || insn.address_mask != ~u64{0}) return false;
+  const u8 needed = needed_by(insn);
+  before_clobber(needed);
+  compute_address(insn, true);
+  load_guest(kScratch1, guest);
+  if (size == 4) a.movsxd(kScratch1, kScratch1.r32());
+  a.sar(kScratch1, 3);
+  a.and_(kScratch1, -static_cast<i32>(size));
+  a.add(kScratch0, kScratch1);
+  const Mem operand = computed_memory(insn, size, insn.mnemonic != ZYDIS_MNEMONIC_BT);
+  load_guest(kScratch1, guest);
+  a.and_(kScratch1.r32(), size * 8 - 1);
+  if (needed != 0) {
+    a.mov(spilled, kScratch1);
+    flags_to_host();
+    a.mov(kScratch1, spilled);
   }
-  a.mov(kScratch0, segment_base(core::kGs));
-  a.mov(kScratch1, DOPPEL_STATE(kernel_gs_base, 8));
-  a.mov(segment_base(core::kGs), kScratch1);
-  a.mov(DOPPEL_STATE(kernel_gs_base, 8), kScratch0);
-  std::erase_if(shares_, [](const Share& share) { return share.address.kind == AddressKind::kSegment; });
+  if (insn.flags & kLock) a.lock();
+  a.emit(*id, operand, offset);
+  flags_ = Flags::kHost;
+  return true;
+}
+
+// CMPXCHG8B, CMPXCHG16B: RDX:RAX and RCX:RBX are the host's.
+void BlockEmitter::emit_compare_exchange_pair(const Insn& insn) {
+  const bool wide = insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
+  const Mem operand = guest_memory(insn, wide ? 16 : 8, true, wide ? 16 : 1);
+  if (needed_by(insn) != 0) flags_to_host();
+  if (insn.flags & kLock) a.lock();
+  wide ? a.cmpxchg16b(operand) : a.cmpxchg8b(operand);
+  flags_ = Flags::kHost;
 }
 
 // DIV and IDIV of 4 and 8 bytes, where the quotient is sure to fit: the high half is below the divisor (DIV),

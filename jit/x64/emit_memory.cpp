@@ -12,6 +12,7 @@ using namespace asmjit::x86;
 namespace {
 
 constexpr u32 kIndexMask = (mmu::kTlbEntries - 1) * sizeof(mmu::TlbEntry);
+constexpr i32 kOffsetInPage = core::kPageSize - 1;
 // A wider range would cross a page end too often.
 constexpr i64 kWidestShare = 256;
 
@@ -113,15 +114,15 @@ void BlockEmitter::load_address(const Gp& to, const Address& address, i64 disp) 
   }
 }
 
-// The host operand of an access whose page's addend is in kScratch0. Clobbers kScratch0 and kScratch1, keeps
+// The host operand of an access whose page's addend (kCodePage: the host address of the page) is in kScratch0. Clobbers kScratch0 and kScratch1, keeps
 // EFLAGS.
 Mem BlockEmitter::host_operand(const Address& address, u32 size) {
   const i32 disp = static_cast<i32>(address.disp);
-  const bool code_page = address.kind == AddressKind::kCodePage;
+  if (address.kind == AddressKind::kCodePage) return ptr(kScratch0, disp & kOffsetInPage, size);
   const bool segment = address.kind == AddressKind::kSegment;
-  const bool has_index = address.index != core::kGprZero && !segment && !code_page;
-  if (segment || code_page || in_memory(address.base)) {
-    a.mov(kScratch1, home_of_base(address.base, segment, code_page));
+  const bool has_index = address.index != core::kGprZero && !segment;
+  if (segment || in_memory(address.base)) {
+    a.mov(kScratch1, home_of_base(address.base, segment, false));
     a.lea(kScratch0, ptr(kScratch0, kScratch1));
   } else if (address.base != core::kGprZero) {
     if (!has_index) return ptr(gpq(kHostOf[address.base]), kScratch0, 0, disp, size);
@@ -183,31 +184,57 @@ static Mem tag(bool write) {
   return ptr(kScratch1, write ? offsetof(mmu::TlbEntry, write) : offsetof(mmu::TlbEntry, read));
 }
 
-//   entry = tlb[(la >> 12) % entries];  if ((la + size - 1) & ~0xfff) != entry.tag: slow
+//   entry = tlb[(la >> 12) % entries];  if ((la + size - 1) & ~0xfff) != entry.tag: otherwise
 //   addend = entry.addend
 // for the bytes [low, high) from the address' registers.
-void BlockEmitter::check_range(const Address& address, i64 low, i64 high, bool write,
-                               const asmjit::Label& otherwise) {
-  load_address(kScratch1, address, low);
+void BlockEmitter::check_range(const Address& address, const Range& range, const asmjit::Label& otherwise) {
+  if (address.kind == AddressKind::kCodePage) {  // no byte lies on another page
+    load_address(kScratch0, address, range.low & ~i64{kOffsetInPage});
+    a.mov(kScratch1, kScratch0);
+    tlb_entry();
+    a.cmp(kScratch0, tag(range.write));
+    a.jne(otherwise);
+    a.add(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
+    return;
+  }
+  load_address(kScratch1, address, range.low);
   tlb_entry();
-  load_address(kScratch0, address, high - 1);
+  load_address(kScratch0, address, range.high - 1);
   a.and_(kScratch0, -4096);
-  a.cmp(kScratch0, tag(write));
+  a.cmp(kScratch0, tag(range.write));
   a.jne(otherwise);
   a.mov(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
 }
 
+// The stack stays on its page most of the time: that page's addend, without a look into the soft TLB.
+//   if low - stack_page > 4096 - (high - low): otherwise;  addend = stack_addend
+void BlockEmitter::check_stack(const Address& address, const Range& range, const asmjit::Label& otherwise) {
+  load_address(kScratch0, address, range.low);
+  a.sub(kScratch0, DOPPEL_STATE(translator.stack_page, 8));
+  a.cmp(kScratch0, static_cast<i32>(i64{core::kPageSize} - (range.high - range.low)));
+  a.ja(otherwise);
+  a.mov(kScratch0, DOPPEL_STATE(translator.stack_addend, 8));
+}
+
+static bool on_stack(const BlockEmitter::Address& address) {
+  return address.kind == BlockEmitter::AddressKind::kRegisters && address.base == core::kRsp &&
+         address.index == core::kGprZero;
+}
+
 Mem BlockEmitter::guest_memory(const Insn& insn, u32 size, bool write, u32 alignment) {
   const Address address = operand_address(insn);
-  if (address.kind != AddressKind::kComputed) return guest_memory(insn, address, size, write, alignment);
+  const bool crosses = address.kind == AddressKind::kCodePage &&
+                       (address.disp & kOffsetInPage) + size > static_cast<i64>(core::kPageSize);
+  if (address.kind != AddressKind::kComputed && !crosses)
+    return guest_memory(insn, address, size, write, alignment);
   before_clobber(needed_by(insn));
+  compute_address(insn, true);
   return computed_memory(insn, size, write, alignment);
 }
 
 // An address of many parts: spilled, so that a miss need not compute it again.
 Mem BlockEmitter::computed_memory(const Insn& insn, u32 size, bool write, u32 alignment) {
   const Mem home = DOPPEL_STATE(translator.effective_address, 8);
-  compute_address(insn, true);
   a.mov(home, kScratch0);
   if (alignment > 1) check_alignment(insn, kScratch0, alignment);
   a.mov(kScratch1, kScratch0);
@@ -244,7 +271,10 @@ Mem BlockEmitter::guest_memory(const Insn& insn, const Address& address, u32 siz
     const Range range = plan_share(insn, address, size, write);
     slow_accesses_.push_back(
         {a.newLabel(), a.newLabel(), &insn, address, size | (write ? kAccessWrites : 0u), range});
-    check_range(address, range.low, range.high, range.write, slow_accesses_.back().entry);
+    if (on_stack(address))
+      check_stack(address, range, slow_accesses_.back().entry);
+    else
+      check_range(address, range, slow_accesses_.back().entry);
     a.bind(slow_accesses_.back().resume);
     if (range.users > 1) {
       share = new_share(address, range);
@@ -263,25 +293,39 @@ Mem BlockEmitter::guest_memory(const Insn& insn, const Address& address, u32 siz
 // A miss of the access itself is filled; if the range still is not one page's, the block goes on without
 // sharing.
 void BlockEmitter::emit_slow_access(const SlowAccess& slow) {
+  const asmjit::Label failed = a.newLabel(), careful = a.newLabel(), missing = a.newLabel();
+  const bool computed = slow.range.users == 0, shared = slow.range.users > 1;
+  const Address& address = slow.address;
   a.bind(slow.entry);
-  const bool computed = slow.range.users == 0;
+  if (!computed && on_stack(address)) {
+    load_address(kScratch0, address, slow.range.low);
+    load_address(kScratch1, address, slow.range.high - 1);
+    a.call(context_.trampolines.stack_page);
+    a.jz(slow.resume);
+  }
+  if (shared) {
+    const i64 end = address.disp + (slow.access & (kAccessWrites - 1));
+    check_range(address, {address.disp, end, (slow.access & kAccessWrites) != 0, 1}, missing);
+    a.jmp(careful);
+    a.bind(missing);
+  }
   if (computed)
     a.mov(kScratch0, DOPPEL_STATE(translator.effective_address, 8));
   else
-    load_address(kScratch0, slow.address, slow.address.disp);
+    load_address(kScratch0, address, address.disp);
   a.mov(DOPPEL_STATE(translator.access, 4), slow.access);
   a.call(context_.trampolines.fill);
-  const asmjit::Label failed = a.newLabel();
   a.jz(failed);
-  if (slow.range.users > 1) {
-    const asmjit::Label careful = a.newLabel();
-    check_range(slow.address, slow.range.low, slow.range.high, slow.range.write, careful);
+  if (shared) {
+    check_range(address, slow.range, careful);
     a.jmp(slow.resume);
     a.bind(careful);
     emit_careful_site(*slow.insn);
   } else {
-    if (!computed) {  // the addend, not the host address
-      load_address(kScratch1, slow.address, slow.address.disp);
+    if (address.kind == AddressKind::kCodePage && !computed) {  // the host address of the page
+      a.sub(kScratch0, static_cast<i32>(address.disp & kOffsetInPage));
+    } else if (!computed) {  // the addend, not the host address
+      load_address(kScratch1, address, address.disp);
       a.sub(kScratch0, kScratch1);
     }
     a.jmp(slow.resume);
@@ -329,7 +373,7 @@ BlockEmitter::Range BlockEmitter::plan_share(const Insn& insn, const Address& ad
                                              bool write) const {
   Range range{address.disp, address.disp + size, write, 1};
   if (!sharing_) return range;
-  const i64 code_page_offset = address.disp & ~static_cast<i64>(core::kPageSize - 1);
+  const i64 code_page_offset = address.disp & ~i64{kOffsetInPage};
   bool certain = true;  // no way out of the block so far
   i64 moved = constant_move(insn, address).value_or(0);
   if (!constant_move(insn, address)) return range;

@@ -31,6 +31,9 @@ inline constexpr std::array<u8, 16> kHostOf = {
 // of TranslatorState::vectors_resident.
 enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2, kX87Usable = 4 };
 
+// Exception masks of MXCSR: translated code runs only while all are set.
+inline constexpr u32 kMxcsrMasks = 0x1f80;
+
 // Scratch: addresses and soft-TLB entries. Both need REX, so AH..BH cannot be combined with them.
 inline const Gp kScratch0 = asmjit::x86::r14;
 inline const Gp kScratch1 = asmjit::x86::r15;

@@ -4,6 +4,7 @@
 
 #include "core/log.hpp"
 #include "jit/x64/registers.hpp"
+#include "mmu/tlb.hpp"
 
 namespace doppel::jit::x64 {
 namespace {
@@ -115,6 +116,27 @@ void emit_plain_call(Assembler& a, u64 function) {
   a.add(rsp, 8);
 }
 
+void emit_stack_page(Assembler& a) {
+  constexpr u32 kIndexMask = (mmu::kTlbEntries - 1) * sizeof(mmu::TlbEntry);
+  const asmjit::Label done = a.newLabel();
+  a.and_(kScratch0, -4096);
+  a.and_(kScratch1, -4096);
+  a.cmp(kScratch0, kScratch1);
+  a.jne(done);
+  a.shr(kScratch1, 12 - 5);
+  a.and_(kScratch1.r32(), kIndexMask);
+  a.add(kScratch1, shifted(DOPPEL_STATE(tlb, 8), kPushed));
+  a.cmp(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, write)));
+  a.jne(done);
+  a.cmp(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, read)));
+  a.jne(done);
+  a.mov(shifted(DOPPEL_STATE(translator.stack_page, 8), kPushed), kScratch0);
+  a.mov(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
+  a.mov(shifted(DOPPEL_STATE(translator.stack_addend, 8), kPushed), kScratch0);
+  a.bind(done);
+  a.ret();
+}
+
 // Calls `function`(CpuState*, kScratch0); its result goes to kScratch0.
 void emit_call(Assembler& a, u64 function, bool avx) {
   const asmjit::Label vectors = a.newLabel(), done = a.newLabel();
@@ -197,6 +219,8 @@ Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks, bool 
   emit_call(a, reinterpret_cast<u64>(callbacks.fill), avx);
   t.move_x87_in = here();
   emit_call(a, reinterpret_cast<u64>(callbacks.move_x87_in), avx);
+  t.stack_page = here();
+  emit_stack_page(a);
   t.move_vectors_in = here();
   emit_move_vectors_in(a, kSseUsable, avx);
   t.move_avx_in = here();

@@ -46,6 +46,9 @@ struct Trampolines {
   u64 exit = 0;  // jump: CpuState::rip and link_site are set
   u64 fill =
       0;  // call: kScratch0 is the address, translator.access the kind; result in kScratch0, ZF: failed
+  // call: makes the page from kScratch0 (first byte) to kScratch1 (last byte) the stack page. ZF: done, its
+  // addend is in kScratch0.
+  u64 stack_page = 0;
   // The plain ones are for instructions that neither use vector arithmetic nor touch MXCSR: they leave the
   // guest's loaded.
   u64 run_plain_in_block = 0, run_plain_and_leave = 0;

@@ -18,7 +18,6 @@ namespace {
 
 constexpr u64 kLargestBlock = 64 << 10;  // host bytes; far above what kMaxBlockInsns instructions emit
 constexpr u32 kPeekInsns = 6;            // how far ahead flag liveness looks
-constexpr u32 kExceptionMasks = 0x1f80;  // of MXCSR
 
 // Between RFLAGS positions and what SETO AL; LAHF leave in AX.
 u64 to_ax(u64 flags) {
@@ -103,7 +102,7 @@ void Translator::enter_jump_cache(const Translation& translation, const Place& p
 }
 
 bool Translator::runnable() const {
-  return cpu_.state.code_bits == 64 && (cpu_.state.mxcsr & kExceptionMasks) == kExceptionMasks;
+  return cpu_.state.code_bits == 64 && (cpu_.state.mxcsr & kMxcsrMasks) == kMxcsrMasks;
 }
 
 bool Translator::ready(Block& block) {
@@ -123,10 +122,12 @@ void Translator::run(Block& block) {
   enter_jump_cache(*translation, place_of(block));
   while (true) {
     s.translator.code_page = s.rip & core::kPageMask;
+    s.translator.stack_page = core::TranslatorState::kNoStackPage;
     ++entered_;
     trampolines_.enter(&s, translation->entry);
     auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translate()
-    if (s.attention.load(std::memory_order_relaxed) || s.fault.pending || !runnable()) break;
+    if (s.fault.pending || !runnable()) break;
+    if (s.attention.load(std::memory_order_relaxed) && !s.interrupt_shadow) break;
     refresh_contexts();
     if (site && site->kind == LinkSite::Kind::kCareful) {
       translation = careful_tail(*site);
@@ -141,7 +142,9 @@ void Translator::run(Block& block) {
     const Place place = place_of(*next);
     enter_jump_cache(*translation, place);
     if (site && clears == clears_) link(*site, *translation, place);
+    if (s.interrupt_shadow) break;
   }
+  if (s.interrupt_shadow) s.attention = 1;
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   x87_move_out(s);
 }
@@ -161,12 +164,25 @@ Translator::Translation* Translator::careful_tail(LinkSite& site) {
   return &tail;
 }
 
+// The bytes of a load from two pages of plain memory, put together; nullptr: it is something else.
+u8* Translator::load_across_pages(Vcpu& cpu, u64 la, u32 size) {
+  auto& self = *static_cast<Translator*>(cpu.state.translator.owner);
+  const u32 first = static_cast<u32>(core::kPageSize - la % core::kPageSize);
+  const u8* low = cpu.mmu.direct(la, mmu::Access::kRead);
+  const u8* high = cpu.mmu.direct(la + first, mmu::Access::kRead);
+  if (low == nullptr || high == nullptr || size > self.across_pages_.size()) return nullptr;
+  std::memcpy(self.across_pages_.data(), low, first);
+  std::memcpy(self.across_pages_.data() + first, high, size - first);
+  return self.across_pages_.data();
+}
+
 u8* Translator::fill(CpuState* state, u64 la) {
   Vcpu& cpu = vcpu_of(state);
   ++static_cast<Translator*>(state->translator.owner)->fills_;
   const u32 size = state->translator.access & 0xff;
-  if (la % core::kPageSize + size > core::kPageSize) return nullptr;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
+  if (la % core::kPageSize + size > core::kPageSize)
+    return state->translator.access & 0x100 ? nullptr : load_across_pages(cpu, la, size);
   return cpu.mmu.direct(la, state->translator.access & 0x100 ? mmu::Access::kWrite : mmu::Access::kRead);
 }
 
@@ -192,16 +208,17 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   do insn = insn->run(cpu, insn);
   while (insn != nullptr);
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
+  s.translator.stack_page = core::TranslatorState::kNoStackPage;
   if (s.fault.pending) return After::kLeave;
   const bool fell_through = cpu.last == &pair[1];
   const bool usable_as_before = !uses_x87_state(original) || x87_usable(s);
   // Code that the instruction changed may be this block's.
   if (fell_through && !leave && usable_as_before && forgotten == self.forgotten_ &&
-      (s.mxcsr & kExceptionMasks) == kExceptionMasks)
+      (s.mxcsr & kMxcsrMasks) == kMxcsrMasks)
     return After::kContinue;
   if (fell_through) s.rip = s.gpr[core::kGprRip] + original.offset + original.length;
   if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
-      s.activity != core::Activity::kRunning || (s.mxcsr & kExceptionMasks) != kExceptionMasks ||
+      s.activity != core::Activity::kRunning || (s.mxcsr & kMxcsrMasks) != kMxcsrMasks ||
       s.fault.pending)
     return After::kLeave;
   self.refresh_contexts();

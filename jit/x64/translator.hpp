@@ -2,6 +2,7 @@
 // vCPU. Made by core/machine; the dispatcher sees it as a jit::Backend.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -60,6 +61,7 @@ class Translator final : public Backend {
   [[nodiscard]] static Vcpu& vcpu_of(core::CpuState* state);
 
   static u8* fill(core::CpuState* state, u64 la);
+  static u8* load_across_pages(Vcpu& cpu, u64 la, u32 size);
   static u64 move_x87_in(core::CpuState* state);
   static After run_insn(core::CpuState* state, const Insn& original, bool leave);
 
@@ -72,6 +74,7 @@ class Translator final : public Backend {
   std::vector<JumpCacheEntry> jump_cache_;
   std::deque<Translation> translations_;
   std::deque<LinkSite> sites_;
+  alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
   u64 fills_ = 0;                 // soft-TLB misses of translated code
