@@ -10,6 +10,10 @@ namespace doppel::jit {
 using core::Activity;
 using core::CpuState;
 
+namespace {
+constexpr u64 kBreakpointsEnabled = 0xff;  // DR7.L0-G3
+}
+
 u64 Dispatcher::linear_rip() const {
   const CpuState& s = cpu_.state;
   return s.code_bits == 64 ? s.rip : (s.segment[core::kCs].base + s.rip) & 0xffff'ffff;
@@ -79,7 +83,6 @@ Dispatcher::Exit Dispatcher::step() {
 
 bool Dispatcher::stepping_needed() const {
   const CpuState& s = cpu_.state;
-  constexpr u64 kBreakpointsEnabled = 0xff;  // DR7.L0-G3
   return (s.rflags & (core::kTf | core::kRf)) || s.interrupt_shadow || (s.dr[7] & kBreakpointsEnabled);
 }
 
@@ -92,7 +95,9 @@ void Dispatcher::run_single() {
   const bool resume = s.rflags & core::kRf;
   s.interrupt_shadow = false;
   s.debug_hits = 0;
-  s.attention = 1;  // a repeated string instruction stops after one element
+  // A repeated string instruction stops after one element if something looks at each. With RF alone (it was
+  // resumed after a fault) nothing does, and all its elements are one instruction.
+  if (trap || (s.dr[7] & kBreakpointsEnabled)) s.attention = 1;
 
   const u64 linear = linear_rip();
   if (!resume) {
