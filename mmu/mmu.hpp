@@ -60,6 +60,13 @@ class Mmu {
   // Host address of `la` for accesses of that kind up to the end of its page, filling the TLB; nullptr when
   // the page faults (not raised) or is not plain memory. For REP string instructions.
   [[nodiscard]] u8* direct(u64 la, Access access);
+  // Where a store to a page with code goes, for this one time: the caller must know that the bytes hold no
+  // code. nullptr: nothing but code keeps the store from direct(), or it cannot be direct at all.
+  struct CodePageStore {
+    u8* host = nullptr;
+    u64 physical = 0;
+  };
+  [[nodiscard]] CodePageStore direct_to_code_page(u64 la);
 
   // Blocks of any size (FXSAVE images, task-state segments). Faults are raised before anything is written.
   [[nodiscard]] bool read_bytes(u64 la, void* out, u32 size);
@@ -159,6 +166,8 @@ class Mmu {
   [[nodiscard]] const PageInfo* lookup(u64 la, Access access, Privilege privilege);
   // The same, without raising anything.
   [[nodiscard]] const PageInfo* find(u64 la, Access access, Privilege privilege, u32& error);
+  // The same for a program's access that needs none of resolve()'s checks; else nullptr. Wraps `la`.
+  [[nodiscard]] const PageInfo* find_direct(u64& la, Access access);
   [[nodiscard]] TlbEntry tags_for(const PageInfo& page) const;
 
   // Pages that fetch() translated since a generation began, by hash: INVLPG of any other page leaves it

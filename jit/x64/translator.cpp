@@ -134,11 +134,16 @@ void Translator::run(Block& block) {
 
 u8* Translator::fill(CpuState* state, u64 la) {
   Vcpu& cpu = vcpu_of(state);
-  ++static_cast<Translator*>(state->translator.owner)->fills_;
+  auto& self = *static_cast<Translator*>(state->translator.owner);
+  ++self.fills_;
   const u32 size = state->translator.access & 0xff;
   if (la % core::kPageSize + size > core::kPageSize) return nullptr;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
-  return cpu.mmu.direct(la, state->translator.access & 0x100 ? mmu::Access::kWrite : mmu::Access::kRead);
+  if (!(state->translator.access & 0x100)) return cpu.mmu.direct(la, mmu::Access::kRead);
+  if (u8* host = cpu.mmu.direct(la, mmu::Access::kWrite)) return host;
+  // Data beside code: this store goes there, the next one asks again.
+  const auto store = cpu.mmu.direct_to_code_page(la);
+  return store.host && !self.blocks_.holds_code(store.physical, size) ? store.host : nullptr;
 }
 
 After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
@@ -265,6 +270,7 @@ void Translator::translate(Block& block) {
               listing({buffer.data(), buffer.size()}, base));
   }
   cache_.append({buffer.data(), buffer.size()});
+  blocks_.note_dependence(block);
   block.translation = &translation;
   ++translated_;
   translated_insns_ += block.count;
