@@ -21,7 +21,7 @@ insert into words select 'alpha ' || case id % 3 when 0 then 'beta' when 1 then 
 select count(*) from words where words match 'beta AND w17';
 select json_group_array(json_object('id', id, 'x', round(x, 6))) from (select id, x from t order by x desc limit 5);
 select round(exp(1.5), 12), round(pow(2.5, 3.5), 9), round(atan2(1, 3), 12), 9223372036854775807 + 1.0, 7 / -2, -7 % 3;
-select hex(randomblob(0)), typeof(1e999), 1e999, cast('12.75e2xyz' as real), cast(3.99 as integer);
+select length(randomblob(9)), typeof(1e999), 1e999, cast('12.75e2xyz' as real), cast(3.99 as integer);
 with recursive fib(a, b, n) as (select 0, 1, 0 union all select b, a + b, n + 1 from fib where n < 90) select max(a) from fib;
 create index tx on t(x) where a > 5000;
 analyze;
