@@ -1,6 +1,6 @@
 """Programs of a Debian user land print under the hypervisor what they print on the host: tests/guests/userland, run in
 one guest and in the same tree natively. `userland_test.py DOPPEL-PROGRAM GUESTS-FOLDER [ENGINE]`; the environment's
-CHECKS chooses some by name."""
+CHECKS chooses some by name, gcc-levels among them, which is not run otherwise."""
 
 import os
 import pathlib
