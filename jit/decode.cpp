@@ -178,6 +178,7 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
   if (from.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)) insn.flags |= kRep;
   if (from.attributes & ZYDIS_ATTRIB_HAS_REPNE) insn.flags |= kRepne;
   if (from.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) insn.flags |= kFar;
+  if (from.meta.category == ZYDIS_CATEGORY_COND_BR) insn.flags |= kConditional;
   if (simd(from.meta.isa_ext)) insn.flags |= kSimd;
 
   if (const auto* accessed = from.cpu_flags) {

@@ -24,10 +24,11 @@ u64 Dispatcher::context() const {
 Block* Dispatcher::block_at(u64 linear) {
   JumpCacheEntry& entry = jump_cache_[(linear ^ (linear >> 12)) % kJumpCacheEntries];
   const u64 now = context();
-  if (entry.linear == linear && entry.context == now && entry.block->valid) [[likely]]
+  if (entry.linear == linear && entry.context == now && entry.page_flushes == page_flushes_ &&
+      entry.block->valid) [[likely]]
     return entry.block;
   Block* block = blocks_.find(linear);
-  if (block && block->second_page == kNoPage) entry = {linear, context(), block};
+  if (block && block->second_page == kNoPage) entry = {linear, context(), page_flushes_, block};
   return block;
 }
 

@@ -46,6 +46,7 @@ enum InsnFlags : u16 {
   kCode64 = 1u << 5,       // decoded in 64-bit mode
   kFar = 1u << 6,          // far form of JMP, CALL, RET
   kSimd = 1u << 7,         // of MMX, SSE, AVX and their relatives
+  kConditional = 1u << 8,  // Jcc, LOOPcc, JrCXZ
 };
 
 // Where control goes after an instruction.

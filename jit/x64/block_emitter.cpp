@@ -50,7 +50,7 @@ void BlockEmitter::find_live_flags() {
     live = live_at_target(page_offset_after(last) + static_cast<i64>(last.imm));
   for (u16 i = block_.count; i-- > 0;) {
     const Insn& insn = block_.insns[i];
-    if (is_conditional_jump(insn))
+    if (insn.flags & kConditional)
       live |= live_at_target(page_offset_after(insn) + static_cast<i64>(insn.imm));
     live_after_[i] = live;
     if (!may_keep_flags(insn)) live &= static_cast<u8>(~insn.flags_written);
@@ -139,7 +139,8 @@ void BlockEmitter::need_x87(const Insn& insn) {
 
 void BlockEmitter::emit_insn(const Insn& insn) {
   const Optimisations& o = context_.optimisations;
-  if (emit_control_flow(insn) || (o.native_integer && (emit_stack(insn) || emit_kernel(insn) || emit_integer(insn))) ||
+  if (emit_control_flow(insn) ||
+      (o.native_integer && (emit_stack(insn) || emit_kernel(insn) || emit_integer(insn))) ||
       (o.native_vector && emit_vector(insn)) || (o.native_x87 && emit_x87(insn)))
     update_shares(insn);
   else

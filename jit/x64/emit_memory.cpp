@@ -114,8 +114,8 @@ void BlockEmitter::load_address(const Gp& to, const Address& address, i64 disp) 
   }
 }
 
-// The host operand of an access whose page's addend (kCodePage: the host address of the page) is in kScratch0. Clobbers kScratch0 and kScratch1, keeps
-// EFLAGS.
+// The host operand of an access whose page's addend (kCodePage: the host address of the page) is in
+// kScratch0. Clobbers kScratch0 and kScratch1, keeps EFLAGS.
 Mem BlockEmitter::host_operand(const Address& address, u32 size) {
   const i32 disp = static_cast<i32>(address.disp);
   if (address.kind == AddressKind::kCodePage) return ptr(kScratch0, disp & kOffsetInPage, size);
@@ -388,7 +388,7 @@ BlockEmitter::Range BlockEmitter::plan_share(const Insn& insn, const Address& ad
         range = {low, high, range.write || use->write, range.users + 1};
       }
     }
-    if (is_conditional_jump(later)) certain = false;
+    if (later.flags & kConditional) certain = false;
     const auto step = constant_move(later, address);
     if (!step) break;
     moved += *step;

@@ -52,19 +52,6 @@ namespace doppel::jit::x64 {
   }
 }
 
-[[nodiscard]] inline bool is_conditional_jump(const Insn& insn) {
-  switch (insn.mnemonic) {
-    case ZYDIS_MNEMONIC_LOOP:
-    case ZYDIS_MNEMONIC_LOOPE:
-    case ZYDIS_MNEMONIC_LOOPNE:
-    case ZYDIS_MNEMONIC_JCXZ:
-    case ZYDIS_MNEMONIC_JECXZ:
-    case ZYDIS_MNEMONIC_JRCXZ:
-      return true;
-    default:
-      return jcc_condition(insn.mnemonic).has_value();
-  }
-}
 [[nodiscard]] inline bool is_direct_jump(const Insn& insn) {
   return insn.mnemonic == ZYDIS_MNEMONIC_JMP && insn.op[0].kind == OperandKind::kImmediate &&
          !(insn.flags & kFar);

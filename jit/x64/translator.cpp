@@ -98,7 +98,9 @@ Translator::Place Translator::place_of(const Block& block) {
 
 void Translator::enter_jump_cache(const Translation& translation, const Place& place) {
   const u64 rip = cpu_.state.rip;
-  if (place.known) jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
+  if (!place.known) return;
+  jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
+  entries_into_[rip & core::kPageMask];
 }
 
 bool Translator::runnable() const {
@@ -178,12 +180,18 @@ u8* Translator::load_across_pages(Vcpu& cpu, u64 la, u32 size) {
 
 u8* Translator::fill(CpuState* state, u64 la) {
   Vcpu& cpu = vcpu_of(state);
-  ++static_cast<Translator*>(state->translator.owner)->fills_;
+  auto& self = *static_cast<Translator*>(state->translator.owner);
+  ++self.fills_;
   const u32 size = state->translator.access & 0xff;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
-  if (la % core::kPageSize + size > core::kPageSize)
-    return state->translator.access & 0x100 ? nullptr : load_across_pages(cpu, la, size);
-  return cpu.mmu.direct(la, state->translator.access & 0x100 ? mmu::Access::kWrite : mmu::Access::kRead);
+  const bool crosses = la % core::kPageSize + size > core::kPageSize;
+  if (!(state->translator.access & 0x100))
+    return crosses ? load_across_pages(cpu, la, size) : cpu.mmu.direct(la, mmu::Access::kRead);
+  if (crosses) return nullptr;
+  if (u8* host = cpu.mmu.direct(la, mmu::Access::kWrite)) return host;
+  // Data beside code: this store goes there, the next one asks again.
+  const auto store = cpu.mmu.direct_to_code_page(la);
+  return store.host && !self.blocks_.holds_code(store.physical, size) ? store.host : nullptr;
 }
 
 u64 Translator::move_x87_in(CpuState* state) {
@@ -218,8 +226,7 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
     return After::kContinue;
   if (fell_through) s.rip = s.gpr[core::kGprRip] + original.offset + original.length;
   if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
-      s.activity != core::Activity::kRunning || (s.mxcsr & kMxcsrMasks) != kMxcsrMasks ||
-      s.fault.pending)
+      s.activity != core::Activity::kRunning || (s.mxcsr & kMxcsrMasks) != kMxcsrMasks || s.fault.pending)
     return After::kLeave;
   self.refresh_contexts();
   return After::kLookup;
@@ -242,7 +249,7 @@ u8 Translator::flags_live_at(Block& block, u16 page_offset) {
     live |= static_cast<u8>(insn.flags_read & open);
     end = static_cast<u16>(end + insn.length);
     // What the rest of the way needs is not known past a branch, or where flags may be kept.
-    if (insn.flow != Flow::kNext || is_conditional_jump(insn) || is_shift(insn.mnemonic)) return false;
+    if (insn.flow != Flow::kNext || (insn.flags & kConditional) || is_shift(insn.mnemonic)) return false;
     open &= static_cast<u8>(~insn.flags_written);
     return open != 0;
   });
@@ -308,6 +315,7 @@ Translator::Translation& Translator::translate(Block& block, u16 first, bool car
               listing({buffer.data(), buffer.size()}, base));
   }
   cache_.append({buffer.data(), buffer.size()});
+  blocks_.note_dependence(block);
   ++translated_;
   translated_insns_ += block.count - first;
   return translation;
@@ -330,11 +338,13 @@ void Translator::link(LinkSite& site, Translation& target, const Place& place) {
         site.patience = kNever;
         return;
       }
-      const bool again = site.linked && site.code == target.entry;
+      const bool again =
+          site.linked && site.code == target.entry && site.linear_page == (cpu_.state.rip & core::kPageMask);
       site.context = context(site.global);
       site.linear_page = cpu_.state.rip & core::kPageMask;
       site.code = target.entry;
       if (again) return;
+      entries_into_[site.linear_page].push_back(&site);
       break;
     }
     case LinkSite::Kind::kCareful:
@@ -376,7 +386,22 @@ void Translator::forget(Translation& translation) {
   cache_.patch_jump(translation.entry, translation.dead_entry);
 }
 
+void Translator::forget_page(u64 linear_page) {
+  // Also what begins on the page before and continues on this one.
+  for (const u64 page : {linear_page, linear_page - core::kPageSize}) {
+    const auto it = entries_into_.find(page);
+    if (it == entries_into_.end()) continue;
+    for (LinkSite* site : it->second) site->context = 0;
+    entries_into_.erase(it);
+    // The jump-cache entries of a page lie in as many places as it has bytes, next to each other.
+    const u32 first = jump_cache_index(page) & ~static_cast<u32>(core::kPageSize - 1);
+    for (u32 i = first; i < first + core::kPageSize; ++i)
+      if ((jump_cache_[i].rip & core::kPageMask) == page) jump_cache_[i] = {};
+  }
+}
+
 void Translator::clear() {
+  entries_into_.clear();
   std::fill(jump_cache_.begin(), jump_cache_.end(), JumpCacheEntry{});
   for (Translation& translation : translations_)
     if (translation.block->translation == &translation) translation.block->translation = nullptr;

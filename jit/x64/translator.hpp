@@ -5,6 +5,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "jit/backend.hpp"
@@ -28,6 +29,7 @@ class Translator final : public Backend {
   [[nodiscard]] bool ready(Block& block) override;
   void run(Block& block) override;
   void forget(Block& block) override;
+  void forget_page(u64 linear_page) override;
   void clear() override;
   void publish_counters() override;
 
@@ -74,6 +76,8 @@ class Translator final : public Backend {
   std::vector<JumpCacheEntry> jump_cache_;
   std::deque<Translation> translations_;
   std::deque<LinkSite> sites_;
+  // Linear pages that jump-cache entries lead to, and the far jumps that do.
+  std::unordered_map<u64, std::vector<LinkSite*>> entries_into_;
   alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
