@@ -19,10 +19,11 @@ readonly unwanted='^(dpkg|tar|install-info|perl.*|libperl.*|debconf.*|cdebconf|m
 source "$here/../tests/guests/debian_tree.sh"
 
 make_tree() {
-  mkdir -p "$out/packages" "$root/bench"
+  mkdir -p "$out/packages"
   rm -rf "$sdk"
   mkdir "$sdk"
   make_root "$root" "$out/packages" "$unwanted" "${packages[@]}"
+  mkdir "$root/bench"
   unpack "$out/packages" libssl-dev "$sdk"
   ln -sf dash "$root/bin/sh"
   rm -rf "$root"/usr/lib/python3*/{distutils,unittest} "$root"/var
