@@ -31,6 +31,8 @@ class BlockCache {
   void clear();
   // Translations of blocks are the backend's: it is told when they go. May be null.
   void set_backend(Backend* backend) { backend_ = backend; }
+  // Instructions that get blocks of their own. nullptr: none.
+  void set_alone(bool (*alone)(const Insn&)) { alone_ = alone; }
   // Decodes up to `count` instructions at a page offset of the block's page and passes them to `visit` until
   // that returns false; stops at the page's end. Nothing is cached.
   template <class Visit>
@@ -64,6 +66,7 @@ class BlockCache {
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;
+  bool (*alone_)(const Insn&) = nullptr;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
   std::unordered_map<u64, boost::container::small_vector<Block*, 4>> blocks_of_page_;

@@ -106,6 +106,7 @@ void Dispatcher::run_single() {
   if (block && s.code_bits != 64 && s.rip + block->bytes - 1 > s.segment[core::kCs].limit)
     s.raise(core::Vector::kGP);
   if (!s.fault.pending) {
+    if (backend_) backend_->stepping(*block);
     // A software interrupt takes TF with it: no trap after its delivery.
     const u16 mnemonic = block->insns[0].mnemonic;
     if (mnemonic == ZYDIS_MNEMONIC_INT || mnemonic == ZYDIS_MNEMONIC_INT3 ||

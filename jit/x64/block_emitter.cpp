@@ -21,8 +21,12 @@ BlockEmitter::BlockEmitter(Assembler& assembler, const EmitterContext& context, 
 
 void BlockEmitter::emit() {
   find_live_flags();
-  for (u16 i = 0; i < block_.count && !ended_; ++i) emit_insn(block_.insns[i]);
+  for (u16 i = 0; i < block_.count && !ended_; ++i) {
+    starts_.push_back(static_cast<u32>(a.offset()));
+    emit_insn(block_.insns[i]);
+  }
   if (!ended_) emit_jump(page_offset_ + block_.bytes, false);
+  starts_.push_back(static_cast<u32>(a.offset()));
   emit_cold_paths();
 }
 

@@ -37,6 +37,7 @@ struct Optimisations {
   bool native_x87 = true;
   bool flag_liveness = true;  // else flags are live everywhere
   bool chaining = true;       // else every jump goes through the jump cache
+  bool jump_cache = true;     // else every jump that is not chained goes through the dispatcher
 };
 
 // What the emitter has to know about the world, and what it hands out.
@@ -64,6 +65,8 @@ class BlockEmitter {
   // Offset of the code that leaves at the block's first instruction: entered when the block has been
   // invalidated.
   [[nodiscard]] u64 dead_entry() const { return dead_entry_; }
+  // Offsets of each instruction's code, then of the out-of-line code.
+  [[nodiscard]] const std::vector<u32>& starts() const { return starts_; }
 
  private:
   enum class Flags { kHost, kMemory };  // where the live ones are
@@ -168,6 +171,7 @@ class BlockEmitter {
   std::vector<SlowExit> slow_exits_;
   std::vector<LinkSite> sites_;
   u64 dead_entry_ = 0;
+  std::vector<u32> starts_;
 };
 
 }  // namespace doppel::jit::x64

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "core/log.hpp"
-#include "jit/x64/listing.hpp"
+#include "jit/listing.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
 #include "jit/x64/x87_residence.hpp"
 
@@ -40,11 +40,13 @@ Vcpu& Translator::vcpu_of(CpuState* state) {
       state);  // the state that translated code runs on is always a Vcpu's first member
 }
 
-Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations, u64 cache_size)
+Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations, u64 cache_size,
+                       TranslationReport report)
     : cpu_(cpu),
       blocks_(blocks),
       optimisations_(optimisations),
       cache_(cache_size),
+      report_(std::move(report)),
       jump_cache_(kJumpCacheEntries),
       translated_(cpu.counters["jit.blocks translated"]),
       translated_insns_(cpu.counters["jit.instructions translated"]),
@@ -52,10 +54,15 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
       linked_(cpu.counters["jit.jumps linked"]) {
   trampolines_ = make_trampolines(
       cache_, {.fill = fill,
-               .move_x87_in = [](CpuState* s) { x87_move_in(*s); },
+               .move_x87_in =
+                   [](CpuState* s) {
+                     ++static_cast<Translator*>(s->translator.owner)->x87_moves_;
+                     x87_move_in(*s);
+                   },
                .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
                .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }});
   trampolines_end_ = cache_.used();
+  report_.trampolines(cache_.cursor() - cache_.used(), cache_.used());
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
   interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
@@ -115,13 +122,15 @@ void Translator::run(Block& block) {
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
   while (true) {
     refresh_contexts();
-    enter_jump_cache(*translation);
+    if (optimisations_.jump_cache) enter_jump_cache(*translation);
     s.translator.code_page = s.rip & core::kPageMask;
     ++entered_;
     trampolines_.enter(&s, translation->entry);
     auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translate()
     const u64 clears = clears_;
     if (s.attention.load(std::memory_order_relaxed) || s.fault.pending || !runnable()) break;
+    ++(site ? chain_misses_ : lookup_misses_);
+    if (!site && !optimisations_.jump_cache) break;
     // The same place again: the dispatcher's work without the way back to it.
     Block* next = blocks_.find(s.rip);
     if (next == nullptr || !ready(*next)) break;
@@ -178,10 +187,22 @@ void Translator::publish_counters() {
     if (interpreted_[m] != 0)
       cpu_.counters[std::string("jit.interpreted ") + ZydisMnemonicGetString(static_cast<ZydisMnemonic>(m))] =
           interpreted_[m];
-  cpu_.counters["jit.soft-TLB misses"] = fills_;
+  const std::pair<const char*, u64> counts[] = {{"jit.soft-TLB misses", fills_},
+                                                {"jit.x87 state moved to the host", x87_moves_},
+                                                {"jit.chain misses", chain_misses_},
+                                                {"jit.lookup misses", lookup_misses_},
+                                                {"jit.translations forgotten", forgotten_},
+                                                {"jit.code cache bytes", cache_.used()},
+                                                {"jit.code cache clears", clears_}};
+  for (const auto& [name, count] : counts) cpu_.counters[name] = count;
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+std::string Translator::listing(const Block& block) const {
+  const auto* translation = static_cast<const Translation*>(block.translation);
+  if (translation == nullptr) return "";
+  const auto* code = reinterpret_cast<const u8*>(translation->entry);  // readable: the executable mapping
+  return jit::listing({code, translation->size}, translation->entry);
+}
 
 u8 Translator::flags_live_at(Block& block, u16 page_offset) {
   u8 live = 0, open = kAllFlags;
@@ -237,6 +258,7 @@ void Translator::translate(Block& block) {
   Translation& translation = translations_.emplace_back();
   translation.block = &block;
   translation.entry = base;
+  translation.size = static_cast<u32>(buffer.size());
   translation.dead_entry = base + emitter.dead_entry();
   translation.needs = (emitter.uses_sse() ? kSseUsable : 0u) | (emitter.uses_avx() ? kAvxUsable : 0u);
   if (emitter.uses_x87()) translation.needs |= kX87Usable;
@@ -256,15 +278,15 @@ void Translator::translate(Block& block) {
     std::memcpy(const_cast<u8*>(found), &address, sizeof address);
     translation.sites.push_back(&site);
   }
-  if (core::log_enabled(core::LogCategory::kJit)) {
-    const u8* guest = cpu_.mmu.memory().ram().host(block.physical);
-    core::log(core::LogCategory::kJit, "block at physical {:#x}, found at {:#x}:\n{}translated to:\n{}",
-              block.physical, cpu_.state.rip,
-              listing({guest, std::min<u64>(block.bytes, core::kPageSize - block.physical % core::kPageSize)},
-                      cpu_.state.rip),
-              listing({buffer.data(), buffer.size()}, base));
-  }
-  cache_.append({buffer.data(), buffer.size()});
+  const std::span<const u8> host(buffer.data(), buffer.size());
+  report_.translated({block,
+                      cpu_.state.rip,
+                      {cpu_.mmu.memory().ram().host(block.physical),
+                       std::min<u64>(block.bytes, core::kPageSize - block.physical % core::kPageSize)},
+                      base,
+                      host,
+                      emitter.starts()});
+  cache_.append(host);
   block.translation = &translation;
   ++translated_;
   translated_insns_ += block.count;

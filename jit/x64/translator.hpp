@@ -12,6 +12,7 @@
 #include "jit/x64/block_emitter.hpp"
 #include "jit/x64/code_cache.hpp"
 #include "jit/x64/trampolines.hpp"
+#include "jit/x64/translation_report.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -21,7 +22,7 @@ class Translator final : public Backend {
  public:
   // `cpu` lies 16-byte aligned at the top of a stack (core/machine/vcpu_memory). Throws std::system_error.
   Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations,
-             u64 cache_size = kDefaultCodeCacheSize);
+             u64 cache_size = kDefaultCodeCacheSize, TranslationReport report = {});
   ~Translator() override;
 
   [[nodiscard]] bool ready(Block& block) override;
@@ -29,11 +30,13 @@ class Translator final : public Backend {
   void forget(Block& block) override;
   void clear() override;
   void publish_counters() override;
+  [[nodiscard]] std::string listing(const Block& block) const override;
 
  private:
   struct Translation {
     Block* block;
     u64 entry, dead_entry;
+    u32 size;                         // of the host code
     u32 needs;                        // Usable bits
     std::vector<LinkSite*> sites;     // jumps of this block
     std::vector<LinkSite*> incoming;  // jumps linked to this block
@@ -59,6 +62,7 @@ class Translator final : public Backend {
   BlockCache& blocks_;
   Optimisations optimisations_;
   CodeCache cache_;
+  TranslationReport report_;
   Trampolines trampolines_;
   u64 trampolines_end_;
   std::vector<JumpCacheEntry> jump_cache_;
@@ -67,6 +71,8 @@ class Translator final : public Backend {
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
   u64 fills_ = 0;                 // soft-TLB misses of translated code
+  u64 x87_moves_ = 0;             // of the x87 state into the host's FPU
+  u64 chain_misses_ = 0, lookup_misses_ = 0;  // jumps that left translated code for want of a translation
   core::Counters::Counter& translated_;
   core::Counters::Counter& translated_insns_;
   core::Counters::Counter& entered_;

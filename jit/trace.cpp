@@ -1,0 +1,31 @@
+#include "jit/trace.hpp"
+
+#include <fmt/format.h>
+
+namespace doppel::jit {
+
+void Tracer::write(const Block& block, const char* engine) {
+  fmt::print(out_, "{:016x} {:>2} ring{} {:>2} {}\n", cpu_.state.rip, block.code_bits, cpu_.state.cpl,
+             block.count, engine);
+}
+
+bool Tracer::ready(Block& block) {
+  const bool translated = inner_ && inner_->ready(block);
+  write(block, translated ? "jit" : "interp");
+  return translated;
+}
+
+void Tracer::forget(Block& block) {
+  if (inner_) inner_->forget(block);
+}
+void Tracer::clear() {
+  if (inner_) inner_->clear();
+}
+void Tracer::publish_counters() {
+  if (inner_) inner_->publish_counters();
+}
+std::string Tracer::listing(const Block& block) const {
+  return inner_ ? inner_->listing(block) : "";
+}
+
+}  // namespace doppel::jit
