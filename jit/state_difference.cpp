@@ -148,10 +148,11 @@ void copy_state(CpuState& to, const CpuState& from) {
   std::memcpy(out + kRest, bytes(from) + kRest, sizeof(CpuState) - kRest);
 }
 
-bool same_state(const CpuState& a, const CpuState& b, u64 flags) {
+bool same_state(const CpuState& a, const CpuState& b, u64 flags, u64 bits) {
   // Nearly always all of it is the same, to the last byte.
   const bool same_rest = std::memcmp(bytes(a) + kRest, bytes(b) + kRest, sizeof(CpuState) - kRest) == 0;
-  return std::equal(a.gpr.begin(), a.gpr.begin() + 16, b.gpr.begin()) && a.rip == b.rip &&
+  const auto same_bits = [bits](u64 x, u64 y) { return ((x ^ y) & bits) == 0; };
+  return std::equal(a.gpr.begin(), a.gpr.begin() + 16, b.gpr.begin(), same_bits) && a.rip == b.rip &&
          a.rflags == b.rflags &&
          ((core::arithmetic_flags(a.lazy) ^ core::arithmetic_flags(b.lazy)) & flags) == 0 &&
          (same_rest || (same_fault(a.fault, b.fault) && std::ranges::all_of(kFields, [&](const Field& field) {

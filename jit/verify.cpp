@@ -75,12 +75,12 @@ bool Verifier::ready(Block& block) {
 }
 
 void Verifier::forget(Block& block) {
-  undefined_flags_.erase(&block);
+  open_flags_.erase(&block);
   inner_->forget(block);
 }
 
 void Verifier::clear() {
-  undefined_flags_.clear();
+  open_flags_.clear();
   inner_->clear();
 }
 
@@ -133,12 +133,12 @@ Verifier::Verdict Verifier::run_both(Block& block) {
     translated_flags_ = flags_of(translated_);
     // Flags without a defined value go on as the interpreter has them, so that nobody trips over them later.
     if (translated_flags_ != interpreted_flags_) {
-      const u64 undefined = undefined_flags_of(block).flags;
+      const u64 undefined = open_flags_after(block).undefined;
       translated_flags_ = (translated_flags_ & ~undefined) | (interpreted_flags_ & undefined);
     }
     return Verdict::kSame;
   }
-  if (!explained_by_undefined_flags(block)) return Verdict::kDifferent;
+  if (!open_flags_after(block).read) return Verdict::kDifferent;
   ++undefined_;
   return Verdict::kNotComparable;
 }
@@ -168,29 +168,30 @@ bool Verifier::interpret(const Block& block) {
     const Insn* insn = pair;
     do insn = insn->run(cpu_, insn);
     while (insn != nullptr);
-    if (cpu_.last != &pair[1]) return same();
+    if (cpu_.last != &pair[1]) return same(block);
     s.rip = start + block.insns[i + 1].offset;  // the sentinel's, behind the last one
-    if (s.rip == translated_.rip && same()) return true;
+    if (s.rip == translated_.rip && same(block)) return true;
     if (i + 1u < block.count) s.rip = start;
   }
-  return same();
+  return same(block);
 }
 
-bool Verifier::same() const {
-  return same_state(translated_, cpu_.state, exact_flags_ ? core::kArithmeticFlags : 0) &&
-         journal_.differences(1).empty();
+bool Verifier::same(const Block& block) {
+  const u64 flags = exact_flags_ ? core::kArithmeticFlags : 0;
+  const CpuState& s = cpu_.state;
+  if (same_state(translated_, s, flags) && journal_.differences(1).empty()) return true;
+  if (translated_.rip != s.rip) return false;
+  // But for what the manuals leave open.
+  const OpenFlags open = open_flags_after(block);
+  return same_state(translated_, s, flags & ~open.undefined, ~open.saved) &&
+         std::ranges::all_of(journal_.differences(kWords),
+                             [&](const auto& d) { return ((d.first ^ d.now) & ~open.saved) == 0; });
 }
 
-UndefinedFlags Verifier::undefined_flags_of(const Block& block) {
-  auto& all = undefined_flags_[&block];
-  if (all.empty()) all = undefined_flags(guest_code(block));
-  return interpreted_count_ <= all.size() ? all[interpreted_count_ - 1] : UndefinedFlags{};
-}
-
-bool Verifier::explained_by_undefined_flags(const Block& block) {
-  const UndefinedFlags undefined = undefined_flags_of(block);
-  const u64 defined = exact_flags_ ? core::kArithmeticFlags & ~undefined.flags : 0;
-  return undefined.read || (same_state(translated_, cpu_.state, defined) && journal_.differences(1).empty());
+OpenFlags Verifier::open_flags_after(const Block& block) {
+  auto& all = open_flags_[&block];
+  if (all.empty()) all = open_flags(guest_code(block));
+  return interpreted_count_ <= all.size() ? all[interpreted_count_ - 1] : OpenFlags{};
 }
 
 std::vector<u8> Verifier::guest_code(const Block& block) {
@@ -207,8 +208,7 @@ std::vector<u8> Verifier::guest_code(const Block& block) {
 void Verifier::describe(const Block& block) {
   report_ = fmt::format(
       "translated code and the interpreter disagree about the block at {:#x} (physical {:#x}), after {} "
-      "blocks "
-      "that were the same.\n{}",
+      "blocks that were the same.\n{}",
       before_.rip, block.physical, compared_, state_table(before_, translated_, cpu_.state));
   for (const auto& d : journal_.differences(kWords))
     report_ += fmt::format("* {:<22} {:<24} {:<24} {:016x}\n", fmt::format("memory {:#x}", d.physical),

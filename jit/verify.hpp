@@ -48,10 +48,9 @@ class Verifier final : public Backend {
   [[nodiscard]] Verdict run_both(Block& block);
   void rewind();
   [[nodiscard]] bool interpret(const Block& block);
-  [[nodiscard]] bool same() const;
+  [[nodiscard]] bool same(const Block& block);
   // After the instructions that the interpreter ran.
-  [[nodiscard]] UndefinedFlags undefined_flags_of(const Block& block);
-  [[nodiscard]] bool explained_by_undefined_flags(const Block& block);
+  [[nodiscard]] OpenFlags open_flags_after(const Block& block);
   [[nodiscard]] std::vector<u8> guest_code(const Block& block);
   void describe(const Block& block);
   [[nodiscard]] u64 device_accesses() const;
@@ -64,7 +63,7 @@ class Verifier final : public Backend {
   core::CpuState before_, translated_;
   bool attention_ = false;     // somebody asked for it since run() began
   u32 interpreted_count_ = 0;  // instructions of the block
-  std::unordered_map<const Block*, std::vector<UndefinedFlags>> undefined_flags_;
+  std::unordered_map<const Block*, std::vector<OpenFlags>> open_flags_;
   // Where the last block ended, with the arithmetic flags that each engine gave it.
   u64 last_rip_ = 0, interpreted_flags_ = 0, translated_flags_ = 0;
   u64 compared_ = 0, again_ = 0, device_ = 0, code_changed_ = 0, undefined_ = 0;
