@@ -27,7 +27,7 @@ class Backend {
   virtual void publish_counters() = 0;
   // Disassembly of the block's translation, or nothing if it has none.
   [[nodiscard]] virtual std::string listing(const Block& block) const = 0;
-  // The dispatcher runs a single instruction itself, in a block of its own: when stepping, or in an interrupt
+  // The dispatcher runs a single instruction itself, the block's first: when stepping, or in an interrupt
   // shadow.
   virtual void stepping(const Block&) {}
 };

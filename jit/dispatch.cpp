@@ -89,6 +89,7 @@ void Dispatcher::run_shadowed() {
   if (block && s.code_bits != 64) return run_single();
   s.interrupt_shadow = false;
   if (block) {
+    if (backend_) backend_->stepping(*block);
     Insn first[2] = {block->insns[0], {}};
     first[1].run = end_of_block;
     first[1].offset = first[0].length;

@@ -4,14 +4,14 @@
 
 namespace doppel::jit {
 
-void Tracer::write(const Block& block, const char* engine) {
+void Tracer::write(const Block& block, u32 instructions, const char* engine) {
   fmt::print(out_, "{:016x} {:>2} ring{} {:>2} {}\n", cpu_.state.rip, block.code_bits, cpu_.state.cpl,
-             block.count, engine);
+             instructions, engine);
 }
 
 bool Tracer::ready(Block& block) {
   const bool translated = inner_ && inner_->ready(block);
-  write(block, translated ? "jit" : "interp");
+  write(block, block.count, translated ? "jit" : "interp");
   return translated;
 }
 

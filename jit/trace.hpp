@@ -19,14 +19,14 @@ class Tracer final : public Backend {
 
   [[nodiscard]] bool ready(Block& block) override;
   void run(Block& block) override { inner_->run(block); }
-  void stepping(const Block& block) override { write(block, "step"); }
+  void stepping(const Block& block) override { write(block, 1, "step"); }
   void forget(Block& block) override;
   void clear() override;
   void publish_counters() override;
   [[nodiscard]] std::string listing(const Block& block) const override;
 
  private:
-  void write(const Block& block, const char* engine);
+  void write(const Block& block, u32 instructions, const char* engine);
 
   const Vcpu& cpu_;
   std::unique_ptr<Backend> inner_;

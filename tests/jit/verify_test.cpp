@@ -246,6 +246,25 @@ TEST_CASE("a trace has a line for every block, the same with both engines") {
   }
 }
 
+TEST_CASE("a trace shows what runs in an interrupt shadow") {
+  char* text = nullptr;
+  std::size_t size = 0;
+  std::FILE* out = ::open_memstream(&text, &size);
+  {
+    RunningMachine m;
+    m.backend = std::make_unique<Tracer>(m.cpu, nullptr, out);
+    m.dispatcher.set_backend(m.backend.get());
+    m.code({0xfb, 0x90, 0xf4});  // STI; NOP; HLT
+    CHECK(m.run() == Exit::kIdle);
+  }
+  std::fclose(out);
+  CHECK(std::string(text, size) ==
+        "0000000000008000 64 ring0  1 interp\n"
+        "0000000000008001 64 ring0  1 step\n"
+        "0000000000008002 64 ring0  1 interp\n");
+  std::free(text);
+}
+
 TEST_CASE("a block beside its translation") {
   const u8 guest[] = {0x31, 0xc0, 0xc3};
   const u8 host[] = {0x31, 0xc0, 0x90, 0xc3, 0xcc};
