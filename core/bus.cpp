@@ -41,6 +41,7 @@ void Bus::detach(u64 base) {
 // BARs), which moves the map's elements.
 u64 Bus::read(u64 address, u32 width) {
   std::lock_guard hold(lock_);
+  ++accesses_;
   if (const auto* entry = find(address)) {
     const auto& [base, range] = *entry;
     if (width <= range.size - (address - base))
@@ -56,6 +57,7 @@ u64 Bus::read(u64 address, u32 width) {
 
 void Bus::write(u64 address, u32 width, u64 value) {
   std::lock_guard hold(lock_);
+  ++accesses_;
   if (const auto* entry = find(address)) {
     const auto& [base, range] = *entry;
     if (width <= range.size - (address - base)) {

@@ -28,6 +28,8 @@ class Bus {
   // width: 1, 2, 4 or 8. An access that leaves its device's range is split into bytes.
   [[nodiscard]] u64 read(u64 address, u32 width);
   void write(u64 address, u32 width, u64 value);
+  // How many accesses there have been.
+  [[nodiscard]] u64 accesses() const { return accesses_; }
   // Whether a device answers at `address`.
   [[nodiscard]] bool attached(u64 address) const;
 
@@ -44,6 +46,7 @@ class Bus {
   std::string name_;
   Counters& counters_;
   std::recursive_mutex& lock_;
+  u64 accesses_ = 0;
   boost::container::flat_map<u64, Range> ranges_;
   boost::container::flat_map<std::pair<u64, bool>, Counters::Counter*> unassigned_;  // (address, is write)
 };

@@ -2,6 +2,8 @@
 // cannot do it leaves to the interpreter. Implemented by one folder per host architecture.
 #pragma once
 
+#include <string>
+
 #include "jit/block.hpp"
 
 namespace doppel::jit {
@@ -26,6 +28,11 @@ class Backend {
   virtual void clear() = 0;
   // Moves event counts that are kept privately for speed into the machine's counters.
   virtual void publish_counters() = 0;
+  // Disassembly of the block's translation, or nothing if it has none.
+  [[nodiscard]] virtual std::string listing(const Block& block) const = 0;
+  // The dispatcher runs a single instruction itself, the block's first: when stepping, or in an interrupt
+  // shadow.
+  virtual void stepping(const Block&) {}
 };
 
 }  // namespace doppel::jit

@@ -124,7 +124,9 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
       if (!decode_across_pages(linear, rest, block, insn, last)) return nullptr;
       last = true;
     } else {
-      last = result == Decoder::Result::kLast ||
+      const bool alone = alone_ && alone_(insn);
+      if (alone && !building_.empty()) break;
+      last = alone || result == Decoder::Result::kLast ||
              ((insn.flags & kConditional) && building_.size() + 1 >= kUsualBlockInsns);
     }
     block.bytes += insn.length;

@@ -35,16 +35,17 @@ class BlockCache {
   void clear();
   // Translations of blocks are the backend's: it is told when they go. May be null.
   void set_backend(Backend* backend) { backend_ = backend; }
-  // Decodes up to `count` instructions at a page offset of the block's page and passes them to `visit` until
-  // that returns false; stops at the page's end. Nothing is cached.
+  // Instructions that get blocks of their own. nullptr: none.
+  void set_alone(bool (*alone)(const Insn&)) { alone_ = alone; }
+  // Passes a glance at up to `count` instructions from a page offset of the block's page on to `visit`, until
+  // that returns false; stops at the page's end.
   template <class Visit>
   void peek(const Block& block, u16 page_offset, u32 count, Visit visit) const {
     const u8* page = cpu_.mmu.memory().ram().host(block.physical & core::kPageMask);
     for (u32 i = 0; page && i < count && page_offset < core::kPageSize; ++i) {
-      Insn insn;
-      const std::span<const u8> bytes(page + page_offset, core::kPageSize - page_offset);
-      if (decoder().decode(bytes, 0, insn) == Decoder::Result::kTruncated || !visit(insn)) return;
-      page_offset = static_cast<u16>(page_offset + insn.length);
+      const auto glance = decoder().glance({page + page_offset, core::kPageSize - page_offset});
+      if (!glance || !visit(*glance)) return;
+      page_offset = static_cast<u16>(page_offset + glance->length);
     }
   }
 
@@ -74,6 +75,7 @@ class BlockCache {
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;
+  bool (*alone_)(const Insn&) = nullptr;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
   std::unordered_map<u64, CodePage> code_pages_;

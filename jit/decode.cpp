@@ -1,5 +1,7 @@
 #include "jit/decode.hpp"
 
+#include <algorithm>
+
 #include "core/log.hpp"
 #include "jit/instructions.hpp"
 #include "jit/interp/semantics.hpp"
@@ -79,6 +81,13 @@ u8 arithmetic_flags(ZydisAccessedFlagsMask mask) {
   return set;
 }
 
+u8 flags_read(const ZydisAccessedFlags& flags) {
+  return arithmetic_flags(flags.tested);
+}
+u8 flags_written(const ZydisAccessedFlags& flags) {
+  return arithmetic_flags(flags.modified | flags.set_0 | flags.set_1 | flags.undefined);
+}
+
 bool simd(ZydisISAExt extension) {
   switch (extension) {
     case ZYDIS_ISA_EXT_MMX:
@@ -125,6 +134,25 @@ Decoder::Decoder(const core::CpuModel& model, u32 code_bits, core::Counters& cou
   enable(ZYDIS_DECODER_MODE_LZCNT, model.has(core::Feature::kAbm));
   enable(ZYDIS_DECODER_MODE_TZCNT, model.has(core::Feature::kBmi1));
   enable(ZYDIS_DECODER_MODE_WBNOINVD, model.has(core::Feature::kWbnoinvd));
+  for (u32 set = 0; set <= ZYDIS_ISA_SET_MAX_VALUE; ++set)
+    available_.push_back(jit::available(static_cast<ZydisISASet>(set), model));
+}
+
+std::optional<Decoder::Glance> Decoder::glance(std::span<const u8> bytes) const {
+  ZydisDecodedInstruction decoded;
+  const std::size_t length = std::min<std::size_t>(bytes.size(), 15);
+  const ZyanStatus status = ZydisDecoderDecodeInstruction(&zydis_, nullptr, bytes.data(), length, &decoded);
+  if (status == ZYDIS_STATUS_NO_MORE_DATA && length < 15) return std::nullopt;
+  if (!ZYAN_SUCCESS(status)) return Glance{.length = 1};
+  Glance glance{.mnemonic = static_cast<u16>(decoded.mnemonic), .length = decoded.length};
+  if (const auto* accessed = decoded.cpu_flags) {
+    glance.flags_read = flags_read(*accessed);
+    glance.flags_written = flags_written(*accessed);
+  }
+  const Row* row = find_row(decoded.mnemonic);
+  glance.falls_through =
+      row && row->flow == Flow::kNext && decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
+  return glance;
 }
 
 Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& insn) const {
@@ -151,7 +179,7 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
                        decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX ||
                        decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP ||
                        decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW;
-  if (!foreign && jit::available(decoded.meta.isa_set, model_)) insn.run = row ? row->bind(insn) : nullptr;
+  if (!foreign && available_[decoded.meta.isa_set]) insn.run = row ? row->bind(insn) : nullptr;
   if (insn.run == nullptr) {
     counters_[std::string("cpu.unimplemented.") + ZydisMnemonicGetString(decoded.mnemonic)]++;
     core::log(core::LogCategory::kCpu, "no such instruction on this CPU: {}",
@@ -182,9 +210,8 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
   if (simd(from.meta.isa_ext)) insn.flags |= kSimd;
 
   if (const auto* accessed = from.cpu_flags) {
-    insn.flags_read = arithmetic_flags(accessed->tested);
-    insn.flags_written =
-        arithmetic_flags(accessed->modified | accessed->set_0 | accessed->set_1 | accessed->undefined);
+    insn.flags_read = flags_read(*accessed);
+    insn.flags_written = flags_written(*accessed);
   }
 
   if (from.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && from.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&

@@ -2,7 +2,9 @@
 // handler. Called by block building only. It reads no guest memory itself.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "core/counters.hpp"
 #include "core/cpuid.hpp"
@@ -25,6 +27,16 @@ class Decoder {
   // Bytes that are no instruction decode to one that raises #UD (#GP if it is longer than 15 bytes).
   [[nodiscard]] Result decode(std::span<const u8> bytes, u16 offset, Insn& insn) const;
 
+  // What an instruction does with the arithmetic flags, for code that is only looked at.
+  struct Glance {
+    u16 mnemonic = 0;
+    u8 length = 0;
+    u8 flags_read = 0, flags_written = 0;  // as in Insn
+    bool falls_through = false;            // never goes anywhere but to the next instruction
+  };
+  // Empty: `bytes` ends inside the instruction.
+  [[nodiscard]] std::optional<Glance> glance(std::span<const u8> bytes) const;
+
  private:
   void fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Insn& insn) const;
 
@@ -32,6 +44,7 @@ class Decoder {
   core::Counters& counters_;
   u32 code_bits_;
   ZydisDecoder zydis_;
+  std::vector<bool> available_;  // by ZydisISASet
 };
 
 }  // namespace doppel::jit

@@ -90,6 +90,7 @@ void Dispatcher::run_shadowed() {
   if (block && s.code_bits != 64) return run_single();
   s.interrupt_shadow = false;
   if (block) {
+    if (backend_) backend_->stepping(*block);
     Insn first[2] = {block->insns[0], {}};
     first[1].run = end_of_block;
     first[1].offset = first[0].length;
@@ -126,6 +127,7 @@ void Dispatcher::run_single() {
   if (block && s.code_bits != 64 && s.rip + block->bytes - 1 > s.segment[core::kCs].limit)
     s.raise(core::Vector::kGP);
   if (!s.fault.pending) {
+    if (backend_) backend_->stepping(*block);
     // A software interrupt takes TF with it: no trap after its delivery.
     const u16 mnemonic = block->insns[0].mnemonic;
     if (mnemonic == ZYDIS_MNEMONIC_INT || mnemonic == ZYDIS_MNEMONIC_INT3 ||

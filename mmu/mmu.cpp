@@ -69,14 +69,20 @@ bool Mmu::linear(u64& la, const Origin& origin) {
   return true;
 }
 
-TlbEntry Mmu::tags_for(const PageInfo& page) const {
+TlbEntry Mmu::tags_for(const PageInfo& page, Access access) {
   TlbEntry tags;
   const PhysicalMemory::Backing backing = memory_.backing(page.physical);
   if (!backing.host) return tags;
   if (page.readable && !watched(page.la, false)) tags.read = page.la;
   if (page.writable && page.dirty && backing.writable && !watched(page.la, true) &&
-      !memory_.ram().is_code_page(page.physical))
-    tags.write = page.la;
+      !memory_.ram().is_code_page(page.physical)) {
+    WriteObserver* observer = memory_.write_observer();
+    if (!observer || access == Access::kWrite) tags.write = page.la;
+    if (observer && access == Access::kWrite) {
+      observer->page_writable(page.physical);
+      write_tagged_.push_back(page.la);
+    }
+  }
   if (page.executable) tags.exec = page.la;
   tags.addend = reinterpret_cast<u64>(backing.host) - page.la;
   return tags;
@@ -102,7 +108,7 @@ const PageInfo* Mmu::find(u64 la, Access access, Privilege privilege, u32& error
                       .writable = t.writable,
                       .executable = t.executable,
                       .dirty = t.dirty};
-  tlb.fill(page, tags_for(page));
+  tlb.fill(page, tags_for(page, access));
   return &tlb.slot(la);
 }
 
@@ -156,11 +162,25 @@ bool Mmu::write_span(u64 la, std::span<const u8> data, const Origin& origin) {
     data = data.subspan(piece.size);
     if (watching_) note_hits(piece, true);
     // The page may have stopped being a code page: then the next store need not come here.
-    TlbArray& tlb = array(origin.privilege);
-    if (tlb.holds(piece.la) && tlb.entry(piece.la).write == kTlbInvalid)
-      tlb.retag(piece.la, tags_for(tlb.slot(piece.la)));
+    retag_for_write(array(origin.privilege), piece.la);
   }
   return true;
+}
+
+void Mmu::retag_for_write(TlbArray& tlb, u64 la) {
+  if (tlb.holds(la) && tlb.entry(la).write == kTlbInvalid)
+    tlb.retag(la, tags_for(tlb.slot(la), Access::kWrite));
+}
+
+void Mmu::revoke_write_tags() {
+  for (const u64 la : write_tagged_)
+    for_each_array([la](TlbArray& tlb) {
+      if (!tlb.holds(la)) return;
+      TlbEntry tags = tlb.entry(la);
+      tags.write = kTlbInvalid;
+      tlb.retag(la, tags);
+    });
+  write_tagged_.clear();
 }
 
 bool Mmu::probe_span(u64 la, u32 size, Access access, const Origin& origin) {
@@ -228,7 +248,9 @@ const PageInfo* Mmu::find_direct(u64& la, Access access) {
 
 u8* Mmu::direct(u64 la, Access access) {
   if (!find_direct(la, access)) return nullptr;
-  const TlbEntry& entry = array(active_).entry(la);
+  TlbArray& tlb = array(active_);
+  if (access == Access::kWrite) retag_for_write(tlb, la);
+  const TlbEntry& entry = tlb.entry(la);
   const u64 tag = access == Access::kRead ? entry.read : access == Access::kWrite ? entry.write : entry.exec;
   return tag == (la & kPageMask) ? reinterpret_cast<u8*>(la + entry.addend) : nullptr;
 }
@@ -238,6 +260,7 @@ Mmu::CodePageStore Mmu::direct_to_code_page(u64 la) {
   if (!page || !memory_.ram().is_code_page(page->physical) || watched(page->la, true)) return {};
   const PhysicalMemory::Backing backing = memory_.backing(page->physical);
   if (!backing.writable) return {};
+  if (WriteObserver* observer = memory_.write_observer()) observer->page_writable(page->physical);
   return {backing.host + la % kPageSize, page->physical + la % kPageSize};
 }
 

@@ -117,6 +117,9 @@ class Mmu {
   // Drops write permission of every TLB entry that maps the physical 4 KiB page, so that stores to code are
   // seen.
   void protect_code_page(u64 physical);
+  // With a WriteObserver, write tags are given to pages that are written only, one report each; this takes
+  // all of them back.
+  void revoke_write_tags();
   [[nodiscard]] Privilege privilege() const;  // of explicit data accesses now
 
   [[nodiscard]] PhysicalMemory& memory() { return memory_; }
@@ -172,7 +175,9 @@ class Mmu {
   [[nodiscard]] const PageInfo* find(u64 la, Access access, Privilege privilege, u32& error);
   // The same for a program's access that needs none of resolve()'s checks; else nullptr. Wraps `la`.
   [[nodiscard]] const PageInfo* find_direct(u64& la, Access access);
-  [[nodiscard]] TlbEntry tags_for(const PageInfo& page) const;
+  [[nodiscard]] TlbEntry tags_for(const PageInfo& page, Access access);
+  // Gives the cached page of `la` the write tag it lacks, if it may have one now.
+  void retag_for_write(TlbArray& tlb, u64 la);
 
   // Pages that fetch() translated since a generation began, by hash: INVLPG of any other page leaves it
   // alone.
@@ -256,6 +261,7 @@ class Mmu {
   u64 last_generation_ = 0;
   u64 global_generation_ = 0;
   FetchedPages fetched_global_;
+  std::vector<u64> write_tagged_;  // linear pages with write tags; kept only for a WriteObserver
 };
 
 }  // namespace doppel::mmu

@@ -116,6 +116,7 @@ void PhysicalMemory::read_page(u64 pa, std::span<u8> out) {
 
 void PhysicalMemory::write_page(u64 pa, std::span<const u8> data) {
   if (const Backing page = backing(pa & kPageMask); page.writable) {
+    if (observer_) observer_->page_writable(pa & kPageMask);
     if (ram_.is_code_page(pa)) ram_.report_code_write(pa, data.size());
     copy(page.host + pa % kPageSize, data.data(), data.size());
     return;
@@ -133,6 +134,7 @@ bool PhysicalMemory::compare_exchange(u64 pa, u32 width, u64 expected, u64 desir
   const u64 at = a20(pa);
   const Backing page = backing(at & kPageMask);
   if (!page.writable) return true;
+  if (observer_) observer_->entry_marked(at & kPageMask);
   if (ram_.is_code_page(at)) ram_.report_code_write(at, width);
   u8* host = page.host + at % kPageSize;
   return width == 4 ? swap_entry<u32>(host, expected, desired) : swap_entry<u64>(host, expected, desired);

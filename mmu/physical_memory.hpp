@@ -13,6 +13,16 @@
 
 namespace doppel::mmu {
 
+// Told of changes to RAM before the processor makes them; for a journal that undoes them.
+class WriteObserver {
+ public:
+  virtual ~WriteObserver() = default;
+  // The 4 KiB page is written now, or may be at any time until Mmu::revoke_write_tags().
+  virtual void page_writable(u64 page) = 0;
+  // A page walk sets accessed or dirty bits in the page.
+  virtual void entry_marked(u64 page) = 0;
+};
+
 class PhysicalMemory {
  public:
   PhysicalMemory(core::GuestRam& ram, core::Bus& mmio) : ram_(ram), mmio_(mmio) {}
@@ -58,6 +68,13 @@ class PhysicalMemory {
 
   [[nodiscard]] core::GuestRam& ram() { return ram_; }
 
+  // Accesses that went to devices.
+  [[nodiscard]] u64 device_accesses() const { return mmio_.accesses(); }
+
+  // Does not own it. It sees what the vCPU does, not DMA. Set before guest code runs; nullptr: none.
+  void observe_writes(WriteObserver* observer) { observer_ = observer; }
+  [[nodiscard]] WriteObserver* write_observer() const { return observer_; }
+
  private:
   struct Overlay {
     u64 base, size;
@@ -67,6 +84,7 @@ class PhysicalMemory {
 
   core::GuestRam& ram_;
   core::Bus& mmio_;
+  WriteObserver* observer_ = nullptr;
   std::atomic<u64> a20_mask_ = ~u64{0};
   std::vector<Overlay> overlays_;
   u64 overlaid_end_ = 0;  // no overlay covers RAM from here on

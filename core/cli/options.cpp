@@ -28,6 +28,7 @@ Exit status:
   6    triple fault (registers and stack on stderr)
   8    the host could not go on
   10   stopped: Ctrl-A x or a signal
+  12   --engine verify: translated code and the interpreter disagree
   124  --timeout expired
   odd  the guest wrote (status >> 1) to the isa-debug-exit port 0xf4
 
@@ -48,6 +49,15 @@ std::optional<u64> parse_size(std::string_view text) {
   const auto shift = kShifts.find(unit);
   if (shift == kShifts.end() || number > (~u64{0} >> shift->second)) return std::nullopt;
   return number << shift->second;
+}
+
+// Hexadecimal, with or without 0x.
+std::optional<u64> parse_address(std::string_view text) {
+  if (text.starts_with("0x") || text.starts_with("0X")) text.remove_prefix(2);
+  u64 address = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), address, 16);
+  if (error != std::errc{} || text.empty() || rest != text.data() + text.size()) return std::nullopt;
+  return address;
 }
 
 // QEMU's options that have the same name here with two dashes, or another name.
@@ -100,6 +110,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   RunOptions options;
   std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off;
   std::string engine = machine::have_translator() ? "jit" : "interp";
+  std::vector<std::string> dump_blocks;
   double timeout = 0;
   auto* run = app.add_subcommand("run", "Run a virtual machine");
   auto* selftest = app.add_subcommand("selftest", "Run a tiny built-in guest and report; needs no files");
@@ -127,7 +138,9 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
                      "CPU model, with +feature and -feature: x86-64-v1, x86-64-v2, x86-64-v3, max")
         ->type_name("MODEL")
         ->capture_default_str();
-    command->add_option("--engine", engine, "How guest code runs: jit (translated) or interp")
+    command
+        ->add_option("--engine", engine,
+                     "How guest code runs: jit (translated), interp, or verify (both, compared)")
         ->type_name("NAME")
         ->capture_default_str();
     command
@@ -142,6 +155,18 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
         ->type_name("CATS");
     command->add_option("--timeout", timeout, "Stop a machine that runs longer, with status 124")
         ->type_name("SECONDS");
+    command
+        ->add_option("--trace-blocks", options.trace_file,
+                     "A line for every block entered, to FILE (default: stderr)")
+        ->expected(0, 1)
+        ->type_name("[FILE]");
+    command
+        ->add_option("--dump-block", dump_blocks,
+                     "List the block at this address beside its translation when it is translated")
+        ->delimiter(',')
+        ->type_name("ADDR");
+    command->add_flag("--perf-map", options.perf_map,
+                      "Write /tmp/perf-PID.map, so that perf names translated code");
     command->add_flag("--stats", options.stats, "Print event counts to stderr at the end");
   }
 
@@ -186,12 +211,14 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   if (const auto* sentence = std::get_if<std::string>(&model)) return usage("--cpu: " + *sentence);
   options.cpu = std::get<core::CpuModel>(model);
   const std::vector<std::string> engines = machine::have_translator()
-                                               ? std::vector<std::string>{"jit", "interp"}
+                                               ? std::vector<std::string>{"jit", "interp", "verify"}
                                                : std::vector<std::string>{"interp"};
   if (std::find(engines.begin(), engines.end(), engine) == engines.end())
     return usage(fmt::format("--engine {}: not known; did you mean \"{}\"?", engine,
                              core::nearest_spelling(engine, engines)));
-  options.engine = engine == "jit" ? machine::Engine::kTranslator : machine::Engine::kInterpreter;
+  options.engine = engine == "jit"      ? machine::Engine::kTranslator
+                   : engine == "verify" ? machine::Engine::kVerify
+                                        : machine::Engine::kInterpreter;
   for (std::size_t begin = 0; begin < off.size();) {
     const std::size_t end = std::min(off.find(',', begin), off.size());
     const std::string name = off.substr(begin, end - begin);
@@ -213,6 +240,14 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
     return usage(fmt::format("--debug {}: not known; did you mean \"{}\"?", unknown,
                              core::nearest_spelling(unknown, core::log_category_names())));
   const auto* parsed = run->parsed() ? run : selftest;
+  options.trace_blocks = parsed->count("--trace-blocks") != 0;
+  for (const std::string& text : dump_blocks) {
+    const auto address = parse_address(text);
+    if (!address)
+      return usage(fmt::format(
+          "--dump-block {}: not an address; write it in hexadecimal, as in 0xffffffff81000000.", text));
+    options.dump_blocks.push_back(*address);
+  }
   if (parsed->count("--timeout") != 0) {
     if (!(timeout > 0))
       return usage(fmt::format("--timeout {}: write a number of seconds above zero.", timeout));

@@ -19,6 +19,10 @@ struct RunOptions {
   std::string debug_file;        // where ports 0xe9 and 0x402 go; empty: stderr
   machine::Engine engine = machine::Engine::kInterpreter;
   std::vector<std::string> optimisations_off;
+  bool trace_blocks = false;
+  std::string trace_file;  // empty: stderr
+  std::vector<u64> dump_blocks;
+  bool perf_map = false;
   std::optional<double> timeout_seconds;
   bool linux_32bit_entry = false;
   bool no_reboot = false;

@@ -42,6 +42,25 @@ class File {
   int fd_;
 };
 
+// Where --trace-blocks goes; null without it.
+class TraceFile {
+ public:
+  explicit TraceFile(const RunOptions& options) {
+    if (!options.trace_blocks) return;
+    out_ = options.trace_file.empty() ? stderr : std::fopen(options.trace_file.c_str(), "we");
+    if (!out_) throw ConfigError(fmt::format("{}: {}.", options.trace_file, std::strerror(errno)));
+  }
+  TraceFile(const TraceFile&) = delete;
+  TraceFile& operator=(const TraceFile&) = delete;
+  ~TraceFile() {
+    if (out_ && out_ != stderr) std::fclose(out_);
+  }
+  [[nodiscard]] std::FILE* get() const { return out_; }
+
+ private:
+  std::FILE* out_ = nullptr;
+};
+
 std::vector<u8> read_file(const std::string& path, u64 limit) {
   const File file(path, O_RDONLY);
   struct stat status {};
@@ -84,6 +103,9 @@ int report(const Outcome& outcome) {
                  "\ndoppel: triple fault: the guest faulted while its double fault was delivered.\n{}",
                  outcome.report);
       return machine::kExitTripleFault;
+    case Outcome::Kind::kDifference:
+      fmt::print(stderr, "\ndoppel: {}", outcome.report);
+      return machine::kExitDifference;
     case Outcome::Kind::kStopped:
       return machine::kExitQuit;
   }
@@ -100,6 +122,10 @@ int run_machine(const RunOptions& options) {
   config.linux_32bit_entry = options.linux_32bit_entry;
   config.no_reboot = options.no_reboot;
   config.selftest = options.selftest;
+  config.dump_blocks = options.dump_blocks;
+  config.perf_map = options.perf_map;
+  const TraceFile trace(options);
+  config.trace = trace.get();
   check_host_memory(options.ram_size);
   if (!options.selftest) config.kernel = read_file(options.kernel, options.ram_size);
   if (!options.initrd.empty()) config.initrd = read_file(options.initrd, options.ram_size);

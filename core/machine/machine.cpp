@@ -30,6 +30,8 @@
 #include "devices/uart_16550a.hpp"
 #include "jit/dispatch.hpp"
 #include "jit/interp/reset.hpp"
+#include "jit/trace.hpp"
+#include "jit/verify.hpp"
 #ifdef DOPPEL_TRANSLATOR_X64
 #include "jit/x64/translator.hpp"
 #endif
@@ -60,7 +62,21 @@ constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations
     {"flag-liveness", &jit::x64::Optimisations::flag_liveness},
     {"chaining", &jit::x64::Optimisations::chaining},
     {"shared-checks", &jit::x64::Optimisations::shared_checks},
-    {"inline-lookup", &jit::x64::Optimisations::inline_lookup}};
+    {"inline-lookup", &jit::x64::Optimisations::inline_lookup},
+    {"jump-cache", &jit::x64::Optimisations::jump_cache}};
+#endif
+
+#ifdef DOPPEL_TRANSLATOR_X64
+jit::x64::TranslationReport translation_report(const MachineConfig& config) {
+  jit::x64::TranslationReport report;
+  report.dump_blocks(config.dump_blocks);
+  try {
+    if (config.perf_map) report.open_perf_map();
+  } catch (const std::system_error& error) {
+    throw ConfigError(fmt::format("{}; --perf-map needs that file.", error.what()));
+  }
+  return report;
+}
 #endif
 
 LocalApic::Config apic_config(const core::CpuModel& cpu) {
@@ -131,16 +147,30 @@ struct Machine::Parts {
   }
 
   void choose_engine(const MachineConfig& config) {
-    if (config.engine == Engine::kInterpreter) return;
 #ifdef DOPPEL_TRANSLATOR_X64
-    jit::x64::Optimisations optimisations;
-    for (const auto& [name, member] : kOptimisations)
-      if (std::find(config.optimisations_off.begin(), config.optimisations_off.end(), name) !=
-          config.optimisations_off.end())
-        optimisations.*member = false;
-    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), optimisations);
-    dispatcher.set_backend(backend.get());
+    if (config.engine != Engine::kInterpreter) {
+      jit::x64::Optimisations optimisations;
+      for (const auto& [name, member] : kOptimisations)
+        if (std::find(config.optimisations_off.begin(), config.optimisations_off.end(), name) !=
+            config.optimisations_off.end())
+          optimisations.*member = false;
+      // Whoever looks at single blocks wants each of them to come back.
+      if (config.trace || config.engine == Engine::kVerify)
+        optimisations.chaining = optimisations.jump_cache = false;
+      if (config.engine == Engine::kVerify) optimisations.hot_runs = 0;
+      backend =
+          std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), optimisations,
+                                                 jit::x64::kDefaultCodeCacheSize, translation_report(config));
+      if (config.engine == Engine::kVerify) {
+        auto made = std::make_unique<jit::Verifier>(cpu, dispatcher.blocks(), std::move(backend),
+                                                    !optimisations.flag_liveness);
+        verifier = made.get();
+        backend = std::move(made);
+      }
+    }
 #endif
+    if (config.trace) backend = std::make_unique<jit::Tracer>(cpu, std::move(backend), config.trace);
+    dispatcher.set_backend(backend.get());
   }
 
   void attach() {
@@ -226,6 +256,7 @@ struct Machine::Parts {
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
   std::unique_ptr<jit::Backend> backend;
+  const jit::Verifier* verifier = nullptr;  // in `backend`, with Engine::kVerify
 };
 
 bool have_translator() {
@@ -329,6 +360,8 @@ Outcome Machine::run_to_end() {
       case Exit::kShutdown:
         return {Outcome::Kind::kTripleFault, 0, describe(p.cpu)};
       case Exit::kStopped: {
+        if (p.verifier && !p.verifier->report().empty())
+          return {Outcome::Kind::kDifference, 0, p.verifier->report()};
         const u32 requests = requests_.exchange(0);
         if (requests & kRequestExit) return {Outcome::Kind::kGuestExit, guest_status_, ""};
         if (requests & kRequestPowerOff) return {Outcome::Kind::kPowerOff, 0, ""};

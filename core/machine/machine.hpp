@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -17,7 +18,11 @@
 namespace doppel::machine {
 
 // How guest code runs.
-enum class Engine { kInterpreter, kTranslator };
+enum class Engine {
+  kInterpreter,
+  kTranslator,
+  kVerify,  // both, block by block, compared
+};
 
 // Whether this build has a translator for the host.
 [[nodiscard]] bool have_translator();
@@ -25,6 +30,9 @@ enum class Engine { kInterpreter, kTranslator };
 struct MachineConfig {
   Engine engine = Engine::kInterpreter;
   std::vector<std::string> optimisations_off;  // of the translator; names as optimisation_names() lists them
+  std::FILE* trace = nullptr;                  // gets a line for each block that is entered; stays open
+  std::vector<u64> dump_blocks;                // translations of the blocks at these addresses go to stderr
+  bool perf_map = false;                       // write /tmp/perf-PID.map
   core::CpuModel cpu;
   u64 ram_size = 0;  // bytes
   std::vector<u8> kernel;
@@ -37,10 +45,10 @@ struct MachineConfig {
 
 // Why the machine stopped.
 struct Outcome {
-  enum class Kind { kPowerOff, kReset, kTripleFault, kGuestExit, kStopped };
+  enum class Kind { kPowerOff, kReset, kTripleFault, kGuestExit, kStopped, kDifference };
   Kind kind = Kind::kStopped;
   int status = 0;      // kGuestExit: what isa-debug-exit asked for
-  std::string report;  // kTripleFault: registers and stack
+  std::string report;  // kTripleFault: registers and stack; kDifference: both outcomes
 };
 
 // What MachineConfig::optimisations_off may name.

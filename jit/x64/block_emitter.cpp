@@ -22,8 +22,12 @@ BlockEmitter::BlockEmitter(Assembler& assembler, const EmitterContext& context, 
 void BlockEmitter::emit(u16 first, bool careful) {
   sharing_ = context_.optimisations.shared_checks && !careful;
   find_live_flags();
-  for (u16 i = first; i < block_.count && !ended_; ++i) emit_insn(block_.insns[i]);
+  for (u16 i = first; i < block_.count && !ended_; ++i) {
+    starts_.push_back(static_cast<u32>(a.offset()));
+    emit_insn(block_.insns[i]);
+  }
   if (!ended_) emit_jump(page_offset_ + block_.bytes, false);
+  starts_.push_back(static_cast<u32>(a.offset()));
   emit_cold_paths();
   dead_entry_ = a.offset();
   store_rip(page_offset_ + block_.insns[first].offset);

@@ -54,6 +54,7 @@ struct Optimisations {
   bool chaining = true;       // else every jump goes through the jump cache
   bool shared_checks = true;  // else every memory access has a soft-TLB check of its own
   bool inline_lookup = true;  // else all computed jumps look for their target at one place
+  bool jump_cache = true;     // else every jump that is not chained goes through the dispatcher
 };
 
 // What the emitter has to know about the world, and what it hands out.
@@ -98,6 +99,8 @@ class BlockEmitter {
     i64 disp = 0;
     AddressKind kind = AddressKind::kComputed;
   };
+  // Offsets of each instruction's code, then of the out-of-line code.
+  [[nodiscard]] const std::vector<u32>& starts() const { return starts_; }
 
  private:
   enum class Flags { kHost, kMemory };  // where the live ones are
@@ -264,6 +267,7 @@ class BlockEmitter {
   std::vector<LinkSite> sites_;
   std::vector<SiteAddress> site_addresses_;
   u64 dead_entry_ = 0;
+  std::vector<u32> starts_;
 };
 
 }  // namespace doppel::jit::x64

@@ -1,7 +1,6 @@
 #include "jit/x64/code_cache.hpp"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -9,26 +8,30 @@
 
 namespace doppel::jit::x64 {
 
+// Shared anonymous memory can be mapped a second time by mremap() with an old size of 0. Unlike a memfd, it
+// is memory whose names perf looks up in its map file.
 CodeCache::CodeCache(u64 size) : size_(size) {
-  fd_ = ::memfd_create("doppel-code-cache", MFD_CLOEXEC);
-  if (fd_ >= 0 && ::ftruncate(fd_, static_cast<off_t>(size)) == 0) {
-    void* writable = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
-    void* executable = ::mmap(nullptr, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd_, 0);
-    if (writable != MAP_FAILED && executable != MAP_FAILED) {
-      writable_ = static_cast<u8*>(writable);
-      executable_ = static_cast<u8*>(executable);
-      return;
-    }
+  void* writable =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (writable != MAP_FAILED) {
+    writable_ = static_cast<u8*>(writable);
+    void* executable = ::mremap(writable, 0, size, MREMAP_MAYMOVE);
+    if (executable != MAP_FAILED) executable_ = static_cast<u8*>(executable);
   }
-  const int error = errno;
-  if (fd_ >= 0) ::close(fd_);
-  throw std::system_error(error, std::generic_category(), "memory for translated code");
+  if (executable_ == nullptr || ::mprotect(executable_, size, PROT_READ | PROT_EXEC) != 0) {
+    const int error = errno;
+    unmap();
+    throw std::system_error(error, std::generic_category(), "memory for translated code");
+  }
 }
 
 CodeCache::~CodeCache() {
-  ::munmap(writable_, size_);
-  ::munmap(executable_, size_);
-  ::close(fd_);
+  unmap();
+}
+
+void CodeCache::unmap() {
+  for (u8* mapping : {writable_, executable_})
+    if (mapping != nullptr) ::munmap(mapping, size_);
 }
 
 void CodeCache::append(std::span<const u8> code) {

@@ -1,4 +1,4 @@
-// Memory for translated code: one memfd mapped twice, so that no address is both writable and executable.
+// Memory for translated code: shared memory mapped twice, so that no address is both writable and executable.
 // Filled from the start; when full, everything is dropped at once (Translator::clear).
 #pragma once
 
@@ -31,9 +31,9 @@ class CodeCache {
 
  private:
   [[nodiscard]] u8* writable(u64 at) const { return writable_ + (at - reinterpret_cast<u64>(executable_)); }
+  void unmap();
 
   u64 size_, used_ = 0;
-  int fd_ = -1;
   u8* writable_ = nullptr;
   u8* executable_ = nullptr;
 };

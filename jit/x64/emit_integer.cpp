@@ -127,6 +127,10 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
         if (!direct) a.mov(sized(host, size), sized(static_cast<u8>(kScratch0.id()), size));
         return true;
       }
+      if (size == 8 && host != kInMemory && address.kind == AddressKind::kCodePage) {
+        load_address(gpq(host), address, address.disp);
+        return true;
+      }
       compute_address(plain, false);
       if (host == kInMemory) {
         if (size == 4) a.mov(kScratch0.r32(), kScratch0.r32());

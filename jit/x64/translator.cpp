@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "core/log.hpp"
-#include "jit/x64/listing.hpp"
+#include "jit/listing.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
 #include "jit/x64/x87_residence.hpp"
 
@@ -17,7 +17,7 @@ using core::CpuState;
 namespace {
 
 constexpr u64 kLargestBlock = 64 << 10;  // host bytes; far above what kMaxBlockInsns instructions emit
-constexpr u32 kPeekInsns = 6;            // how far ahead flag liveness looks
+constexpr u32 kPeekInsns = 10;           // how far ahead flag liveness looks
 
 // Between RFLAGS positions and what SETO AL; LAHF leave in AX.
 u64 to_ax(u64 flags) {
@@ -39,11 +39,13 @@ Vcpu& Translator::vcpu_of(CpuState* state) {
       state);  // the state that translated code runs on is always a Vcpu's first member
 }
 
-Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations, u64 cache_size)
+Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations, u64 cache_size,
+                       TranslationReport report)
     : cpu_(cpu),
       blocks_(blocks),
       optimisations_(optimisations),
       cache_(cache_size),
+      report_(std::move(report)),
       jump_cache_(kJumpCacheEntries),
       translated_(cpu.counters["jit.blocks translated"]),
       translated_insns_(cpu.counters["jit.instructions translated"]),
@@ -57,6 +59,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
                         .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
                        cpu.model.has(core::Feature::kAvx));
   trampolines_end_ = cache_.used();
+  report_.trampolines(cache_.cursor() - cache_.used(), cache_.used());
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
   interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
@@ -98,7 +101,7 @@ Translator::Place Translator::place_of(const Block& block) {
 
 void Translator::enter_jump_cache(const Translation& translation, const Place& place) {
   const u64 rip = cpu_.state.rip;
-  if (!place.known) return;
+  if (!place.known || !optimisations_.jump_cache) return;
   jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
   entries_into_[rip & core::kPageMask];
 }
@@ -136,6 +139,8 @@ void Translator::run(Block& block) {
       if (translation) continue;
       site = nullptr;
     }
+    ++(site ? chain_misses_ : lookup_misses_);
+    if (!site && !optimisations_.jump_cache) break;
     // The same place again: the dispatcher's work without the way back to it.
     const u64 clears = clears_;
     Block* next = blocks_.find(s.rip);
@@ -196,6 +201,7 @@ u8* Translator::fill(CpuState* state, u64 la) {
 
 u64 Translator::move_x87_in(CpuState* state) {
   if (!x87_usable(*state)) return 0;
+  ++static_cast<Translator*>(state->translator.owner)->x87_moves_;
   x87_move_in(*state);
   return 1;
 }
@@ -237,19 +243,31 @@ void Translator::publish_counters() {
     if (interpreted_[m] != 0)
       cpu_.counters[std::string("jit.interpreted ") + ZydisMnemonicGetString(static_cast<ZydisMnemonic>(m))] =
           interpreted_[m];
-  cpu_.counters["jit.soft-TLB misses"] = fills_;
+  const std::pair<const char*, u64> counts[] = {{"jit.soft-TLB misses", fills_},
+                                                {"jit.x87 state moved to the host", x87_moves_},
+                                                {"jit.chain misses", chain_misses_},
+                                                {"jit.lookup misses", lookup_misses_},
+                                                {"jit.translations forgotten", forgotten_},
+                                                {"jit.code cache bytes", cache_.used()},
+                                                {"jit.code cache clears", clears_}};
+  for (const auto& [name, count] : counts) cpu_.counters[name] = count;
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+std::string Translator::listing(const Block& block) const {
+  const auto* translation = static_cast<const Translation*>(block.translation);
+  if (translation == nullptr) return "";
+  const auto* code = reinterpret_cast<const u8*>(translation->entry);  // readable: the executable mapping
+  return jit::listing({code, translation->size}, translation->entry);
+}
 
 u8 Translator::flags_live_at(Block& block, u16 page_offset) {
   u8 live = 0, open = kAllFlags;
   u16 end = page_offset;
-  blocks_.peek(block, page_offset, kPeekInsns, [&](const Insn& insn) {
+  blocks_.peek(block, page_offset, kPeekInsns, [&](const Decoder::Glance& insn) {
     live |= static_cast<u8>(insn.flags_read & open);
     end = static_cast<u16>(end + insn.length);
     // What the rest of the way needs is not known past a branch, or where flags may be kept.
-    if (insn.flow != Flow::kNext || (insn.flags & kConditional) || is_shift(insn.mnemonic)) return false;
+    if (!insn.falls_through || is_shift(insn.mnemonic)) return false;
     open &= static_cast<u8>(~insn.flags_written);
     return open != 0;
   });
@@ -262,7 +280,7 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
   constexpr u16 kLongest = 15;
   if (page_offset + kLongest <= static_cast<i32>(core::kPageSize)) return false;
   bool whole = false;
-  blocks_.peek(block, page_offset, 1, [&](const Insn&) { return whole = true; });
+  blocks_.peek(block, page_offset, 1, [&](const Decoder::Glance&) { return whole = true; });
   block.depends_begin = std::min(block.depends_begin, page_offset);
   block.depends_end = core::kPageSize;
   return !whole;
@@ -281,19 +299,20 @@ Translator::Translation& Translator::translate(Block& block, u16 first, bool car
     block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
   }
 
-  asmjit::CodeHolder code;
-  code.init(asmjit::Environment::host(), cache_.cursor());
-  asmjit::x86::Assembler assembler(&code);
-  BlockEmitter emitter(assembler, context, block);
+  code_.reset();  // keeps its memory
+  code_.init(asmjit::Environment::host(), cache_.cursor());
+  code_.attach(&assembler_);
+  BlockEmitter emitter(assembler_, context, block);
   emitter.emit(first, careful);
-  DOPPEL_CHECK(!code.hasUnresolvedLinks() || code.unresolvedLinkCount() == 0, "a label is not bound");
+  DOPPEL_CHECK(code_.unresolvedLinkCount() == 0, "a label is not bound");
 
   const u64 base = cache_.cursor();
-  auto& buffer = code.textSection()->buffer();
+  auto& buffer = code_.textSection()->buffer();
   DOPPEL_CHECK(buffer.size() <= cache_.left(), "block of {} host bytes", buffer.size());
   Translation& translation = translations_.emplace_back();
   translation.block = &block;
   translation.entry = base;
+  translation.size = static_cast<u32>(buffer.size());
   translation.dead_entry = base + emitter.dead_entry();
   for (const LinkSite& emitted : emitter.sites()) {
     LinkSite& site = sites_.emplace_back(emitted);
@@ -306,15 +325,17 @@ Translator::Translation& Translator::translate(Block& block, u16 first, bool car
     const u64 address = reinterpret_cast<u64>(translation.sites[site]);
     std::memcpy(buffer.data() + offset, &address, sizeof address);
   }
-  if (core::log_enabled(core::LogCategory::kJit)) {
-    const u8* guest = cpu_.mmu.memory().ram().host(block.physical);
-    core::log(core::LogCategory::kJit, "block at physical {:#x}, found at {:#x}:\n{}translated to:\n{}",
-              block.physical, cpu_.state.rip,
-              listing({guest, std::min<u64>(block.bytes, core::kPageSize - block.physical % core::kPageSize)},
-                      cpu_.state.rip),
-              listing({buffer.data(), buffer.size()}, base));
-  }
-  cache_.append({buffer.data(), buffer.size()});
+  const std::span<const u8> host(buffer.data(), buffer.size());
+  const u64 from = block.physical + block.insns[first].offset;
+  report_.translated(
+      {block,
+       cpu_.state.rip,
+       {cpu_.mmu.memory().ram().host(from),
+        std::min<u64>(block.bytes - block.insns[first].offset, core::kPageSize - from % core::kPageSize)},
+       base,
+       host,
+       emitter.starts()});
+  cache_.append(host);
   blocks_.note_dependence(block);
   ++translated_;
   translated_insns_ += block.count - first;

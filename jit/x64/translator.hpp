@@ -14,6 +14,7 @@
 #include "jit/x64/block_emitter.hpp"
 #include "jit/x64/code_cache.hpp"
 #include "jit/x64/trampolines.hpp"
+#include "jit/x64/translation_report.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -23,7 +24,7 @@ class Translator final : public Backend {
  public:
   // `cpu` lies 16-byte aligned at the top of a stack (core/machine/vcpu_memory). Throws std::system_error.
   Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations,
-             u64 cache_size = kDefaultCodeCacheSize);
+             u64 cache_size = kDefaultCodeCacheSize, TranslationReport report = {});
   ~Translator() override;
 
   [[nodiscard]] bool ready(Block& block) override;
@@ -32,12 +33,14 @@ class Translator final : public Backend {
   void forget_page(u64 linear_page) override;
   void clear() override;
   void publish_counters() override;
+  [[nodiscard]] std::string listing(const Block& block) const override;
 
  private:
   // Host code of a block, or of its rest from some instruction on.
   struct Translation {
     Block* block;
     u64 entry, dead_entry;
+    u32 size;                         // of the host code
     std::vector<LinkSite*> sites;     // jumps of this translation
     std::vector<LinkSite*> incoming;  // jumps linked to it
     std::vector<Translation*> tails;  // translations of rests of the block, without shared checks
@@ -71,6 +74,9 @@ class Translator final : public Backend {
   BlockCache& blocks_;
   Optimisations optimisations_;
   CodeCache cache_;
+  TranslationReport report_;
+  asmjit::CodeHolder code_;
+  asmjit::x86::Assembler assembler_;
   Trampolines trampolines_;
   u64 trampolines_end_;
   std::vector<JumpCacheEntry> jump_cache_;
@@ -82,6 +88,8 @@ class Translator final : public Backend {
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
   u64 fills_ = 0;                 // soft-TLB misses of translated code
+  u64 x87_moves_ = 0;             // of the x87 state into the host's FPU
+  u64 chain_misses_ = 0, lookup_misses_ = 0;  // jumps that left translated code for want of a translation
   core::Counters::Counter& translated_;
   core::Counters::Counter& translated_insns_;
   core::Counters::Counter& entered_;

@@ -20,29 +20,11 @@ ZydisDecoder make_decoder(u32 code_bits) {
   return decoder;
 }
 
-// Shifts by zero and REP with a count of zero leave all flags as they were.
-bool may_keep_flags(const ZydisDecodedInstruction& instruction) {
-  const auto category = instruction.meta.category;
-  return category == ZYDIS_CATEGORY_SHIFT || category == ZYDIS_CATEGORY_ROTATE ||
-         category == ZYDIS_CATEGORY_STRINGOP;
-}
-
 }  // namespace
 
 const ZydisDecoder& decoder(u32 code_bits) {
   static const std::array decoders = {make_decoder(16), make_decoder(32), make_decoder(64)};
   return decoders[code_bits / 32];
-}
-
-void UndefinedFlags::run(const ZydisDecodedInstruction& instruction, bool maybe) {
-  const ZydisAccessedFlags* flags = instruction.cpu_flags;
-  if (flags == nullptr) return;
-  if (!maybe && !may_keep_flags(instruction)) mask_ &= ~u64{flags->modified | flags->set_0 | flags->set_1};
-  mask_ |= flags->undefined;
-}
-
-bool UndefinedFlags::read_by(const ZydisDecodedInstruction& instruction) const {
-  return instruction.cpu_flags != nullptr && (instruction.cpu_flags->tested & mask_) != 0;
 }
 
 CodeFacts facts_of(std::span<const u8> code, u32 code_bits) {

@@ -6,24 +6,14 @@
 #include <string>
 
 #include "core/types.hpp"
+#include "jit/undefined_flags.hpp"
 #include "jit/zydis.hpp"
 
 namespace doppel::tests {
 
 [[nodiscard]] const ZydisDecoder& decoder(u32 code_bits);
 
-// Flags, as RFLAGS bits, that have no defined value after instructions which ran one after another.
-class UndefinedFlags {
- public:
-  // `maybe`: a branch may have passed over the instruction.
-  void run(const ZydisDecodedInstruction& instruction, bool maybe = false);
-  // Whether what the instruction does depends on one of them.
-  [[nodiscard]] bool read_by(const ZydisDecodedInstruction& instruction) const;
-  [[nodiscard]] u64 mask() const { return mask_; }
-
- private:
-  u64 mask_ = 0;
-};
+using jit::UndefinedFlags;
 
 // The start of the last of `code`'s instructions, and the flags undefined after all of them.
 struct CodeFacts {

@@ -1,4 +1,6 @@
 // Accesses through the Mmu: what the fast path may see, and the slow paths behind it.
+#include <algorithm>
+
 #include "tests/mmu/fixture.hpp"
 
 using namespace doppel;
@@ -259,6 +261,47 @@ TEST_CASE("stores to code pages are reported each time, until the page holds no 
   CHECK(reports == std::vector<std::pair<u64, u64>>{{kData + 8, 4}, {kData + 8, 8}});
   CHECK(tags(m, kLa) == "rwx");
   CHECK(m.memory.read(kData + 8, 4) == 8);
+}
+
+TEST_CASE("an observer hears of every page before it can change, once until the tags are revoked") {
+  struct Log final : WriteObserver {
+    void page_writable(u64 page) override { writable.push_back(page); }
+    void entry_marked(u64 page) override { marked.push_back(page); }
+    std::vector<u64> writable, marked;
+  } log;
+  Machine m(Paging::kFourLevel);
+  const u64 entry = m.map(kLa, kData | kAll | kA | kD);
+  m.map(kLa + 0x1000, (kData + 0x1000) | kAll | kA | kD);
+  for (const u64 at : m.path(kLa)) m.memory.write(at, 8, m.entry(at) | kA);
+  m.memory.observe_writes(&log);
+
+  CHECK(read<u64>(m, kLa) == 0);
+  CHECK(tags(m, kLa) == "r-x");  // not before it is written
+  CHECK(m.mmu.write(kLa, u64{1}));
+  CHECK(m.mmu.write(kLa + 8, u64{1}));
+  CHECK(log.writable.front() == kData);
+  const auto reports = log.writable.size();
+  CHECK(tags(m, kLa) == "rwx");
+  CHECK(m.mmu.write(kLa + 16, u64{1}));
+  CHECK(log.writable.size() == reports);
+
+  m.mmu.revoke_write_tags();
+  CHECK(tags(m, kLa) == "r-x");
+  CHECK(m.mmu.direct(kLa, Access::kWrite) == m.ram.host(kData));
+  CHECK(tags(m, kLa) == "rwx");
+  CHECK(log.writable.size() == reports + 1);
+
+  m.mmu.revoke_write_tags();
+  log.writable.clear();
+  CHECK(m.mmu.write(kLa + 0xffc, u64{1}));  // across pages
+  CHECK(std::ranges::count(log.writable, kData) > 0);
+  CHECK(std::ranges::count(log.writable, kData + 0x1000) > 0);
+
+  CHECK(log.marked.empty());
+  m.memory.write(entry, 8, kData | kAll);
+  m.mmu.flush_all();
+  CHECK(read<u64>(m, kLa) == 1);
+  CHECK(log.marked == std::vector<u64>{entry & kPageMask});
 }
 
 TEST_CASE("fetch gives the physical address, and host bytes of plain memory only") {
