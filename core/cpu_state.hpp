@@ -143,6 +143,7 @@ struct TranslatorState {
   u64 link_site = 0;  // the chainable jump through which translated code was left, or 0
   u32 host_mxcsr = 0x1f80;
   u32 x87_resident = 0;  // the guest's x87 state is in the host's FPU, CpuState::x87 is stale
+  u32 unusable = 0;      // register files whose use faults now, as the translator numbers them
   u32 access = 0;        // of the soft-TLB miss in progress: size, bit 8 set for a write
 };
 

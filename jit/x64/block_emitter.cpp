@@ -138,7 +138,10 @@ void BlockEmitter::write_back(u16 dirty) {
 bool BlockEmitter::simple_address(const Insn& insn, Mem& out) const {
   if (insn.flags & kSegmentBase) return false;
   if (insn.address_mask != ~u64{0} && insn.address_mask != 0xffff'ffff) return false;
-  if (insn.disp != static_cast<i32>(insn.disp) || insn.base == core::kGprRip) return false;
+  // The displacement of the access's last byte has to fit too.
+  constexpr i64 kLongestAccess = 64;
+  if (insn.disp != static_cast<i32>(insn.disp) || insn.disp > 0x7fff'ffff - kLongestAccess) return false;
+  if (insn.base == core::kGprRip) return false;
   const bool narrow = insn.address_mask != ~u64{0};
   const auto reg = [&](u8 slot) { return narrow ? Gp(gpd(kHostOf[slot])) : Gp(gpq(kHostOf[slot])); };
   const bool has_base = insn.base != core::kGprZero, has_index = insn.index != core::kGprZero;

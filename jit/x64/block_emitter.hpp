@@ -26,6 +26,7 @@ struct LinkSite {
   u64 stub = 0;    // where it goes while it is not linked
   u64 page = 0;    // physical page of both ends
   u16 target = 0;  // page offset of the guest target
+  u32 needs = 0;   // register files that are usable when it is reached
   bool linked = false;
 };
 

@@ -81,6 +81,7 @@ u64 Translator::context(bool global) const {
 void Translator::refresh_contexts() {
   cpu_.state.translator.context = context(false);
   cpu_.state.translator.global_context = context(true);
+  cpu_.state.translator.unusable = ~usable();
 }
 
 // The translation is what runs at RIP now.
@@ -229,23 +230,33 @@ void Translator::translate(Block& block) {
   asmjit::x86::Assembler assembler(&code);
   BlockEmitter emitter(assembler, context, block);
   emitter.emit();
+  const u64 base = cache_.cursor();
+  u32 needs = (emitter.uses_sse() ? kSseUsable : 0u) | (emitter.uses_avx() ? kAvxUsable : 0u);
+  if (emitter.uses_x87()) needs |= kX87Usable;
+  // A translation with upper halves in host registers needs AVX whatever its instructions are.
+  if ((can & kAvxUsable) && emitter.uses_sse()) needs |= kAvxUsable;
+  u64 guarded_entry = base;
+  if (needs != 0) {
+    guarded_entry += assembler.offset();
+    assembler.test(DOPPEL_STATE(translator.unusable, 4), needs);
+    assembler.jnz(base + emitter.dead_entry());
+    assembler.jmp(base);
+  }
   DOPPEL_CHECK(!code.hasUnresolvedLinks() || code.unresolvedLinkCount() == 0, "a label is not bound");
 
-  const u64 base = cache_.cursor();
   auto& buffer = code.textSection()->buffer();
   DOPPEL_CHECK(buffer.size() <= cache_.left(), "block of {} host bytes", buffer.size());
   Translation& translation = translations_.emplace_back();
   translation.block = &block;
   translation.entry = base;
   translation.dead_entry = base + emitter.dead_entry();
-  translation.needs = (emitter.uses_sse() ? kSseUsable : 0u) | (emitter.uses_avx() ? kAvxUsable : 0u);
-  if (emitter.uses_x87()) translation.needs |= kX87Usable;
-  // A translation with upper halves in host registers needs AVX whatever its instructions are.
-  if ((can & kAvxUsable) && emitter.uses_sse()) translation.needs |= kAvxUsable;
+  translation.guarded_entry = guarded_entry;
+  translation.needs = needs;
   for (const LinkSite& emitted : emitter.sites()) {
     LinkSite& site = sites_.emplace_back(emitted);
     site.jump += base;
     site.stub += base;
+    site.needs = needs;
     // The stub's MOV of its own address: find the placeholder.
     u8* stub = buffer.data() + emitted.stub;
     static constexpr u64 kPlaceholder = 0x1122334455667788;
@@ -275,7 +286,7 @@ void Translator::link(LinkSite& site, Translation& target) {
   // valid.
   // A block that continues on the next page depends on more than that.
   if ((site.page | site.target) != target.block->physical || target.block->second_page != kNoPage) return;
-  cache_.patch_jump(site.jump, target.entry);
+  cache_.patch_jump(site.jump, target.needs & ~site.needs ? target.guarded_entry : target.entry);
   site.linked = true;
   target.incoming.push_back(&site);
   ++linked_;

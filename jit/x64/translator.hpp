@@ -34,6 +34,7 @@ class Translator final : public Backend {
   struct Translation {
     Block* block;
     u64 entry, dead_entry;
+    u64 guarded_entry;                // for jumps from code that does not need the same register files
     u32 needs;                        // Usable bits
     std::vector<LinkSite*> sites;     // jumps of this block
     std::vector<LinkSite*> incoming;  // jumps linked to this block
