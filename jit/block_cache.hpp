@@ -29,6 +29,8 @@ class BlockCache {
   // Drops the blocks that overlap [pa, pa + size). A running block stops before its next instruction.
   void invalidate(u64 pa, u64 size);
   void clear();
+  // Blocks decoded from now on have at most so many instructions.
+  void limit_blocks(u32 insns) { longest_ = insns; }
   // Translations of blocks are the backend's: it is told when they go. May be null.
   void set_backend(Backend* backend) { backend_ = backend; }
   // Decodes up to `count` instructions at a page offset of the block's page and passes them to `visit` until
@@ -64,6 +66,7 @@ class BlockCache {
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;
+  u32 longest_ = kMaxBlockInsns;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
   std::unordered_map<u64, boost::container::small_vector<Block*, 4>> blocks_of_page_;

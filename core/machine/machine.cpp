@@ -58,7 +58,8 @@ constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations
     {"native-vector", &jit::x64::Optimisations::native_vector},
     {"native-x87", &jit::x64::Optimisations::native_x87},
     {"flag-liveness", &jit::x64::Optimisations::flag_liveness},
-    {"chaining", &jit::x64::Optimisations::chaining}};
+    {"chaining", &jit::x64::Optimisations::chaining},
+    {"long-blocks", &jit::x64::Optimisations::long_blocks}};
 #endif
 
 LocalApic::Config apic_config(const core::CpuModel& cpu) {

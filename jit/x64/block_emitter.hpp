@@ -38,6 +38,7 @@ struct Optimisations {
   bool native_x87 = true;
   bool flag_liveness = true;  // else flags are live everywhere
   bool chaining = true;       // else every jump goes through the jump cache
+  bool long_blocks = true;    // else every instruction is a block
 };
 
 // What the emitter has to know about the world, and what it hands out.

@@ -58,6 +58,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
   trampolines_end_ = cache_.used();
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
+  if (!optimisations_.long_blocks) blocks_.limit_blocks(1);
   interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
 }
 
