@@ -29,6 +29,7 @@ std::vector<Engine> all_engines() {
       with("no-native-vector", [](Engine& e) { e.optimisations.native_vector = false; }),
       with("no-flag-liveness", [](Engine& e) { e.optimisations.flag_liveness = false; }),
       with("no-chaining", [](Engine& e) { e.optimisations.chaining = false; }),
+      with("no-long-blocks", [](Engine& e) { e.optimisations.long_blocks = false; }),
       with("hot", [](Engine& e) { e.optimisations.hot_runs = 2; }),
   };
 }

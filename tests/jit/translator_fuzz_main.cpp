@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "tests/jit/translator_differential.hpp"
 #include "tests/jit/translator_generator.hpp"
@@ -51,6 +52,7 @@ class Fuzzer {
           report(results_.engine, results_.number, program,
                  {differential_.name(results_.engine), "  crashes\n"});
         first = results_.number + 1;
+        crashing_.insert(results_.number);
       }
   }
 
@@ -72,7 +74,7 @@ class Fuzzer {
 
   void run_one(u64 number, bool counted) {
     if (number % kGroup == 0 || options_.fresh) differential_.clear();
-    if (options_.fresh && !counted) return;
+    if ((options_.fresh && !counted) || crashing_.contains(number)) return;
     results_.number = number;
     Program program = generator_.make(options_.seed, number);
     Image image;
@@ -135,6 +137,7 @@ class Fuzzer {
   Differential differential_;
   Generator generator_;
   Results& results_;
+  std::set<u64> crashing_;
 };
 
 int run(const Options& options) {
