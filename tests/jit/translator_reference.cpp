@@ -97,7 +97,7 @@ class Stepper {
       }
       const bool in_program = s.rip < kKernel;
       const FlagEffects effects = in_program ? at_rip() : FlagEffects{};
-      if (effects.read & undefined_) {
+      if (effects.read & (undefined_ | stale_)) {
         out.verdict = Reference::Verdict::kReadsUndefinedFlags;
         out.at = s.rip;
         break;
@@ -106,7 +106,7 @@ class Stepper {
       if (machine_.step()) break;
       if (!in_program) {
         if (s.rip < kKernel && faulted_at_ != 0) {
-          if (s.rip != faulted_at_) undefined_ = 0;  // the kernel skipped the instruction
+          if (s.rip != faulted_at_) undefined_ = stale_ = 0;  // the kernel skipped the instruction
           faulted_at_ = 0;
         }
         continue;
@@ -115,17 +115,15 @@ class Stepper {
       // DR6-style traps come after the instruction.
       const bool trapped = s.rip >= kKernel && !system_call_ && !software_interrupt_ && debug_trap();
       if (s.rip < kKernel || system_call_ || software_interrupt_ || trapped)
-        undefined_ = (undefined_ & ~effects.defined) | effects.undefined;
+        undefined_ = (undefined_ & ~effects.defined) | effects.undefined, stale_ &= ~effects.defined;
       // Code is translated with regard to which flags the code behind it needs: flags that were not needed
       // are lost when that changes (docs/quirks.md).
-      if (machine_.code_written()) undefined_ |= kArithmeticFlags & ~effects.defined;
+      if (machine_.code_written()) stale_ |= kArithmeticFlags & ~effects.defined;
       if (s.rip < kKernel || system_call_) continue;
-      if (software_interrupt_ || trapped) {
-        out.undefined.push_back(undefined_);
-      } else {
-        out.undefined.push_back(kArithmeticFlags);
-        faulted_at_ = rip;
-      }
+      const bool faulted = !software_interrupt_ && !trapped;
+      if (faulted) faulted_at_ = rip;
+      out.undefined.push_back(undefined_);
+      out.stale.push_back(faulted ? kArithmeticFlags : stale_);
     }
     out.outcome = machine_.outcome();
     return out;
@@ -157,7 +155,7 @@ class Stepper {
 
   Machine& machine_;
   std::unordered_map<u64, u64> hidden_;
-  u64 undefined_ = 0;
+  u64 undefined_ = 0, stale_ = 0;
   u64 faulted_at_ = 0;
   bool system_call_ = false, software_interrupt_ = false;
 };
@@ -166,7 +164,7 @@ class Stepper {
 
 Reference run_reference(Machine& machine, const Program& program, const Image& image) {
   if (image.bytes.empty())
-    return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}};
+    return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}, .stale = {}};
   machine.load(program, image);
   return Stepper(machine, program, image).run();
 }
