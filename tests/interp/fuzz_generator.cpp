@@ -113,10 +113,17 @@ u64 FuzzProgram::undefined_flags(u64 rip, bool faulted) const {
     conditional = std::max(conditional == 0 ? 0 : conditional - 1, i.skips);
     at += i.bytes.size();
   }
+  // A 16-bit branch left the code; which one is not known.
+  const u64 start = layout(program.mode).code;
+  if (faulted && (rip < start || rip >= at)) return kComparedFlags;
   return undefined.mask();
 }
 
 void FuzzProgram::ignore_unspecified(const Outcome& outcome, Outcome& other) const {
+  // What else is mapped in the native program's address space.
+  constexpr u32 kPagePresent = 1;
+  const u64 data = layout(program.mode).data;
+  if (outcome.address - data >= kDataSize) other.error ^= (other.error ^ outcome.error) & kPagePresent;
   const u64 offset = outcome.state.rip - layout(program.mode).code;
   ZydisDecodedInstruction at;
   if (outcome.fault == kNoFault || offset >= program.code.size() ||
@@ -129,6 +136,8 @@ void FuzzProgram::ignore_unspecified(const Outcome& outcome, Outcome& other) con
     case ZYDIS_MNEMONIC_CMPSW:
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
+      other.fault = outcome.fault;
+      other.error = outcome.error;
       other.address = outcome.address;
       [[fallthrough]];
     case ZYDIS_MNEMONIC_SCASB:  // the flags of the elements before
