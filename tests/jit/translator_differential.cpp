@@ -159,9 +159,9 @@ void Differential::print(std::size_t index, Program program) {
   const Reference reference = prepare(program, image);
   std::string out = listing(program);
   const InitialState& s = program.initial;
-  out += fmt::format("start: {}{}, rflags {:#x}, mxcsr {:#x}, fs base {:#x}, gs base {:#x}\n",
-                     program.user ? "user mode" : "kernel mode", program.smap ? ", SMAP" : "", s.rflags,
-                     s.mxcsr, s.fs_base, s.gs_base);
+  out += fmt::format("start: {}-bit, {}{}, rflags {:#x}, mxcsr {:#x}, fs base {:#x}, gs base {:#x}\n",
+                     program.bits, program.user ? "user mode" : "kernel mode", program.smap ? ", SMAP" : "",
+                     s.rflags, s.mxcsr, s.fs_base, s.gs_base);
   constexpr const char* kNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
   for (u32 i = 0; i < 16; ++i)

@@ -54,11 +54,13 @@ FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& s
   FlagEffects out;
   switch (i.mnemonic) {
     case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ:
     case ZYDIS_MNEMONIC_SYSCALL:
       out.read = kArithmeticFlags;
       return out;
     case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
       out.defined = kArithmeticFlags;
       return out;
@@ -72,8 +74,8 @@ FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& s
   out.defined = (flags->modified | flags->set_0 | flags->set_1) & kArithmeticFlags & ~out.undefined;
   const bool repeated =
       i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
-  if (repeated && (i.address_width == 64 ? state.gpr[core::kRcx] : state.gpr[core::kRcx] & 0xffff'ffff) == 0)
-    return {};
+  const u64 counter = state.gpr[core::kRcx] & (~u64{0} >> (64 - i.address_width));
+  if (repeated && counter == 0) return {};
   return out;
 }
 
@@ -99,7 +101,7 @@ class Stepper {
       const FlagEffects effects = in_program ? at_rip() : FlagEffects{};
       if (effects.read & (undefined_ | stale_)) {
         out.verdict = Reference::Verdict::kReadsUndefinedFlags;
-        out.at = s.rip;
+        out.at = linear_rip();
         break;
       }
       const u64 rip = s.rip;
@@ -135,17 +137,23 @@ class Stepper {
     const core::CpuState& s = machine_.cpu().state;
     u8 bytes[15];
     ZydisDecodedInstruction instruction;
-    const std::size_t count = machine_.code_at(s.rip, bytes);
+    const u64 linear = linear_rip();
+    const std::size_t count = machine_.code_at(linear, bytes);
     system_call_ = software_interrupt_ = false;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, bytes, count, &instruction)))
+    if (!ZYAN_SUCCESS(
+            ZydisDecoderDecodeInstruction(&decoder(s.code_bits), nullptr, bytes, count, &instruction)))
       return {};
     system_call_ = instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && s.cpl == 3;
     software_interrupt_ =
         instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
     FlagEffects out = effects_of(instruction, s);
-    if (const auto it = hidden_.find(s.rip & ~(kFourGiB | kAlias)); it != hidden_.end())
+    if (const auto it = hidden_.find(linear & ~(kFourGiB | kAlias)); it != hidden_.end())
       out.read &= ~it->second;
     return out;
+  }
+  u64 linear_rip() {
+    const core::CpuState& s = machine_.cpu().state;
+    return s.code_bits == 64 ? s.rip : s.rip + s.segment[core::kCs].base;
   }
   // Whether what was just delivered is a #DB: the handler's stub follows stub 0.
   bool debug_trap() {
