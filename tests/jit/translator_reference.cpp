@@ -127,6 +127,8 @@ class Stepper {
       out.undefined.push_back(undefined_);
       out.stale.push_back(faulted ? kArithmeticFlags : stale_);
     }
+    // Stopped by the kernel in the middle, it may show what it meant to hide (FIP and FDP, docs/quirks.md).
+    if (machine_.record_count() >= kMaxRecords) out.verdict = Reference::Verdict::kTooLong;
     out.outcome = machine_.outcome();
     return out;
   }
