@@ -10,9 +10,6 @@ namespace {
 
 constexpr u8 kRexBit = 0x40, kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 
-constexpr u64 kIntegers[] = {
-    0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
-    0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x0123'4567'89ab'cdef};
 // Doubles, then pairs of floats: zeros, ones, infinities, NaNs of both kinds, denormals, the ends of integer
 // ranges.
 constexpr u64 kDoubles[] = {0,
@@ -167,22 +164,6 @@ FuzzGenerator::FuzzGenerator(Encodings encodings, Mode mode, u32 max_instruction
 void FuzzGenerator::list_mnemonics() {
   mnemonics_.clear();
   for (const auto& [mnemonic, encodings] : encodings_) mnemonics_.push_back(&encodings);
-}
-
-u64 FuzzGenerator::integer() {
-  switch (random(6)) {
-    case 0:
-    case 1:
-      return pick(kIntegers, engine_());
-    case 2:
-      return u64{1} << random(64);
-    case 3:
-      return (u64{1} << random(64)) - 1 - random(2);
-    case 4:
-      return random(256);
-    default:
-      return engine_();
-  }
 }
 
 u64 FuzzGenerator::vector_word() {

@@ -7,9 +7,6 @@ namespace {
 
 constexpr u8 kJump = 0xeb, kCall = 0xe8, kOperandSize = 0x66, kAddressSize = 0x67;
 
-constexpr u32 kIntegers[] = {0,      1,      2,           0x7f,        0x80,        0xff,     0x7fff,
-                             0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 0x1'0000, 0x20};
-
 // Not written but by purpose: pointers and the loop counter.
 constexpr u32 kReserved =
     1u << core::kRbx | 1u << core::kRsp | 1u << core::kRbp | 1u << core::kRsi | 1u << core::kRdi;
@@ -82,13 +79,6 @@ void CompatGenerator::fill_state() {
   program_.data_page[3] = kWritable | kUser | kLazy;
   program_.data_page[4] = kPresent | kUser | (chance(50) ? kCopyOnWrite : 0);
   program_.data_page[6] = 0;
-}
-
-u32 CompatGenerator::integer() {
-  const u64 kind = random(3);
-  if (kind == 0) return kIntegers[random(std::size(kIntegers))];
-  if (kind == 1) return static_cast<u32>(random(64));
-  return static_cast<u32>(engine_() >> random(32));
 }
 
 u32 CompatGenerator::pointer() {

@@ -26,7 +26,7 @@ class CompatGenerator {
 
   [[nodiscard]] u64 random(u64 below) { return engine_() % below; }
   [[nodiscard]] bool chance(u32 percent) { return random(100) < percent; }
-  [[nodiscard]] u32 integer();
+  [[nodiscard]] u32 integer() { return static_cast<u32>(corner_integer(engine_)); }
   [[nodiscard]] u32 pointer();  // into the data, as an offset in DS
   [[nodiscard]] bool small() const { return program_.bits == 16; }
 

@@ -124,6 +124,9 @@ class Stepper {
       if (s.rip < kKernel || system_call_) continue;
       const bool faulted = !software_interrupt_ && !trapped;
       if (faulted) faulted_at_ = rip;
+      // Exceptions of the kernel itself have records too.
+      out.undefined.resize(machine_.record_count(), kArithmeticFlags);
+      out.stale.resize(out.undefined.size(), kArithmeticFlags);
       out.undefined.push_back(undefined_);
       out.stale.push_back(faulted ? kArithmeticFlags : stale_);
     }
