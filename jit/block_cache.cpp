@@ -113,7 +113,7 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
 
   building_.clear();
   bool last = false;
-  while (!last && building_.size() < max_insns) {
+  while (!last && building_.size() < std::min(max_insns, longest_)) {
     Insn insn;
     const auto rest = bytes.subspan(block.bytes);
     const auto result = rest.empty() ? Decoder::Result::kTruncated

@@ -33,6 +33,8 @@ class BlockCache {
   // The backend made the block's translation from [depends_begin, depends_end) of its page.
   void note_dependence(const Block& block);
   void clear();
+  // Blocks decoded from now on have at most so many instructions.
+  void limit_blocks(u32 insns) { longest_ = insns; }
   // Translations of blocks are the backend's: it is told when they go. May be null.
   void set_backend(Backend* backend) { backend_ = backend; }
   // Instructions that get blocks of their own. nullptr: none.
@@ -75,6 +77,7 @@ class BlockCache {
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;
+  u32 longest_ = kMaxBlockInsns;
   bool (*alone_)(const Insn&) = nullptr;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;

@@ -63,6 +63,7 @@ constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations
     {"chaining", &jit::x64::Optimisations::chaining},
     {"shared-checks", &jit::x64::Optimisations::shared_checks},
     {"inline-lookup", &jit::x64::Optimisations::inline_lookup},
+    {"long-blocks", &jit::x64::Optimisations::long_blocks},
     {"jump-cache", &jit::x64::Optimisations::jump_cache}};
 #endif
 

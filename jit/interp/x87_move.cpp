@@ -71,6 +71,16 @@ bool fld_st(Vcpu& cpu, const Insn& insn) {
 // ---------------------------------------------------------------------------------------------------------------
 // Stores.
 
+// The fault that a store of sizeof(T) bytes would raise: it comes even if an unmasked exception cancels the
+// store.
+template <class T>
+bool check_store(Vcpu& cpu, const Insn& insn) {
+  u64 la;
+  if (!linear_address(cpu, insn, effective_address(cpu, insn), sizeof(T), mmu::Access::kWrite, la))
+    return false;
+  return cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite) || memory_fault(cpu, insn.segment);
+}
+
 // Stores ST0 as F converts it, in sizeof(T) bytes. An empty ST0 stores what the indefinite NaN converts to.
 template <Operation F, class T, bool kPop>
 bool store_convert(Vcpu& cpu, const Insn& insn) {
@@ -85,6 +95,8 @@ bool store_convert(Vcpu& cpu, const Insn& insn) {
     std::memcpy(&result, f.memory, sizeof result);
     if (!store<T>(cpu, insn, result)) return false;
     if constexpr (kPop) pop(x);
+  } else if (!check_store<T>(cpu, insn)) {
+    return false;
   }
   return complete(cpu, insn, status);
 }
@@ -97,6 +109,8 @@ bool fstp_m80(Vcpu& cpu, const Insn& insn) {
     const X87Register& source = underflow ? kIndefinite : get(x, 0);
     if (!store<Real80>(cpu, insn, {source.significand, source.sign_exponent})) return false;
     pop(x);
+  } else if (!check_store<Real80>(cpu, insn)) {
+    return false;
   }
   return underflow ? complete_underflow(cpu, insn) : complete(cpu, insn, 0);
 }

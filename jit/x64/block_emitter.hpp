@@ -54,6 +54,7 @@ struct Optimisations {
   bool chaining = true;       // else every jump goes through the jump cache
   bool shared_checks = true;  // else every memory access has a soft-TLB check of its own
   bool inline_lookup = true;  // else all computed jumps look for their target at one place
+  bool long_blocks = true;    // else every instruction is a block
   bool jump_cache = true;     // else every jump that is not chained goes through the dispatcher
 };
 

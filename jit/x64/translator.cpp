@@ -62,6 +62,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
   report_.trampolines(cache_.cursor() - cache_.used(), cache_.used());
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
+  if (!optimisations_.long_blocks) blocks_.limit_blocks(1);
   interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
 }
 
@@ -86,6 +87,8 @@ void Translator::refresh_contexts() {
   cpu_.state.translator.context = context(false);
   cpu_.state.translator.global_context = context(true);
   cpu_.state.translator.usable = usable();
+  // What faults now must not be found resident.
+  if (!(cpu_.state.translator.usable & kX87Usable)) x87_move_out(cpu_.state);
 }
 
 Translator::Place Translator::place_of(const Block& block) {

@@ -21,6 +21,8 @@ constexpr Case kX87MoveCases[] = {
     {"fistp dword ptr [data]; fld1", {.st = {2.5}, .mem = {0}}, {.st = {1.0}, .mem = {2}}},
     {"fisttp qword ptr [data]; fld1", {.st = {-2.75}, .mem = {0}}, {.st = {1.0}, .mem = {~u64{1}}}},
     {"fist word ptr [data]", {.st = {40000.0}, .mem = {0}}, {.fsw = 1, .mem = {0x8000}}},
+    {"fistp dword ptr [rax]", {.rax = 0x10, .fcw = 0x37e}, {.fsw = 0, .fault = 14, .error = 6, .cr2 = 0x10}},
+    {"fstp tbyte ptr [rax]", {.rax = 0x10, .fcw = 0x37e}, {.fsw = 0, .fault = 14, .error = 6, .cr2 = 0x10}},
     {"fbstp [data]; fld1", {.st = {-98.0}, .mem = {0, 0}}, {.st = {1.0}, .mem = {0x98, 0x8000}}},
     {"fxch st(2)", {.st = {1.0, 2.0, 3.0}}, {.st = {3.0, 2.0, 1.0}}},
     {"fcmovb st, st(1)", {.flags = kCf, .st = {1.0, 2.0}}, {.st = {2.0, 2.0}}},

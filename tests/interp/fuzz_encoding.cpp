@@ -71,6 +71,10 @@ constexpr ZydisMnemonic kExcluded[] = {
     ZYDIS_MNEMONIC_FXRSTOR64,
 };
 
+constexpr u64 kIntegers[] = {
+    0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
+    0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x0123'4567'89ab'cdef};
+
 constexpr ZydisISASet kExcludedSets[] = {
     ZYDIS_ISA_SET_XSAVE,    ZYDIS_ISA_SET_XSAVEC,  ZYDIS_ISA_SET_XSAVEOPT,   ZYDIS_ISA_SET_XSAVES,
     ZYDIS_ISA_SET_RDWRFSGS, ZYDIS_ISA_SET_MONITOR, ZYDIS_ISA_SET_AVX2GATHER,
@@ -159,6 +163,22 @@ std::vector<u8> encode(const Encoding& e, const Fields& fields) {
   }
   out.insert(out.end(), fields.tail.begin(), fields.tail.end());
   return out;
+}
+
+u64 corner_integer(std::mt19937_64& engine) {
+  switch (engine() % 6) {
+    case 0:
+    case 1:
+      return kIntegers[engine() % std::size(kIntegers)];
+    case 2:
+      return u64{1} << engine() % 64;
+    case 3:
+      return (u64{1} << engine() % 64) - 1 - engine() % 2;
+    case 4:
+      return engine() % 256;
+    default:
+      return engine();
+  }
 }
 
 Encodings find_encodings(const core::CpuModel& model, u32 code_bits) {

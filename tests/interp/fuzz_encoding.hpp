@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <random>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +38,9 @@ struct Fields {
 // program's state or that leave the program's control. `code_bits` is 32 or 64.
 using Encodings = std::map<ZydisMnemonic, std::vector<Encoding>>;
 [[nodiscard]] Encodings find_encodings(const core::CpuModel& model, u32 code_bits);
+
+// A 64-bit value of a kind that finds bugs: ends of ranges, powers of two, small ones, any.
+[[nodiscard]] u64 corner_integer(std::mt19937_64& engine);
 
 // Whether all processors agree on what this instruction, which has a usable encoding, does.
 [[nodiscard]] bool is_portable(const ZydisDecodedInstruction& instruction);

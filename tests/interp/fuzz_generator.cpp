@@ -10,9 +10,6 @@ namespace {
 
 constexpr u8 kRexBit = 0x40, kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 
-constexpr u64 kIntegers[] = {
-    0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
-    0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x0123'4567'89ab'cdef};
 // Doubles, then pairs of floats: zeros, ones, infinities, NaNs of both kinds, denormals, the ends of integer
 // ranges.
 constexpr u64 kDoubles[] = {0,
@@ -113,10 +110,17 @@ u64 FuzzProgram::undefined_flags(u64 rip, bool faulted) const {
     conditional = std::max(conditional == 0 ? 0 : conditional - 1, i.skips);
     at += i.bytes.size();
   }
+  // A 16-bit branch left the code; which one is not known.
+  const u64 start = layout(program.mode).code;
+  if (faulted && (rip < start || rip >= at)) return kComparedFlags;
   return undefined.mask();
 }
 
 void FuzzProgram::ignore_unspecified(const Outcome& outcome, Outcome& other) const {
+  // What else is mapped in the native program's address space.
+  constexpr u32 kPagePresent = 1;
+  const u64 data = layout(program.mode).data;
+  if (outcome.address - data >= kDataSize) other.error ^= (other.error ^ outcome.error) & kPagePresent;
   const u64 offset = outcome.state.rip - layout(program.mode).code;
   ZydisDecodedInstruction at;
   if (outcome.fault == kNoFault || offset >= program.code.size() ||
@@ -129,6 +133,8 @@ void FuzzProgram::ignore_unspecified(const Outcome& outcome, Outcome& other) con
     case ZYDIS_MNEMONIC_CMPSW:
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
+      other.fault = outcome.fault;
+      other.error = outcome.error;
       other.address = outcome.address;
       [[fallthrough]];
     case ZYDIS_MNEMONIC_SCASB:  // the flags of the elements before
@@ -158,22 +164,6 @@ FuzzGenerator::FuzzGenerator(Encodings encodings, Mode mode, u32 max_instruction
 void FuzzGenerator::list_mnemonics() {
   mnemonics_.clear();
   for (const auto& [mnemonic, encodings] : encodings_) mnemonics_.push_back(&encodings);
-}
-
-u64 FuzzGenerator::integer() {
-  switch (random(6)) {
-    case 0:
-    case 1:
-      return pick(kIntegers, engine_());
-    case 2:
-      return u64{1} << random(64);
-    case 3:
-      return (u64{1} << random(64)) - 1 - random(2);
-    case 4:
-      return random(256);
-    default:
-      return engine_();
-  }
 }
 
 u64 FuzzGenerator::vector_word() {

@@ -49,7 +49,7 @@ class FuzzGenerator {
   void list_mnemonics();
   [[nodiscard]] u64 random(u64 below) { return engine_() % below; }
   [[nodiscard]] bool chance(u32 percent) { return random(100) < percent; }
-  [[nodiscard]] u64 integer();
+  [[nodiscard]] u64 integer() { return corner_integer(engine_); }
   [[nodiscard]] u64 vector_word();
   [[nodiscard]] core::X87Register real();
   [[nodiscard]] u64 pointer();

@@ -128,15 +128,15 @@ struct GuestCpu::Machine {
 
 GuestCpu::Machine::Machine(Engine engine, std::string_view model_text) : model(parse_model(model_text)) {
 #ifdef DOPPEL_TRANSLATOR_X64
-  if (engine == Engine::kTranslator) {
-    // With liveness on, flags that the code overwrites unread are not right in an exception frame
-    // (docs/quirks.md).
-    backend = std::make_unique<jit::x64::Translator>(
-        cpu, dispatcher.blocks(), jit::x64::Optimisations{.hot_runs = 0, .flag_liveness = false});
+  if (engine != Engine::kInterpreter) {
+    const jit::x64::Optimisations optimisations{.hot_runs = 0,
+                                                .flag_liveness = engine == Engine::kTranslator,
+                                                .long_blocks = engine != Engine::kShortBlocks};
+    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), optimisations);
     dispatcher.set_backend(backend.get());
   }
 #else
-  if (engine == Engine::kTranslator) throw std::invalid_argument("this build has no translator");
+  if (engine != Engine::kInterpreter) throw std::invalid_argument("this build has no translator");
 #endif
   ram.on_code_write([this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); });
   set_up_tables();
@@ -216,7 +216,9 @@ void GuestCpu::Machine::enter(const Program& program) {
   const Layout where = layout(program.mode);
   std::vector<u8> code = program.code;
   code.push_back(0xcc);
-  if (!ram.write(where.code, code)) throw std::logic_error("guest_cpu: no room for the program");
+  // The same program again finds its blocks.
+  if (std::memcmp(ram.host(where.code), code.data(), code.size()) != 0 && !ram.write(where.code, code))
+    throw std::logic_error("guest_cpu: no room for the program");
   std::memcpy(ram.host(where.data), program.data.data(), kDataSize);
 
   enter_mode(program.mode);
@@ -301,7 +303,8 @@ void GuestCpu::Machine::take_frame(const Program& program, Outcome& out) {
 }
 
 std::span<const Engine> engines() {
-  static constexpr Engine kAll[] = {Engine::kInterpreter, Engine::kTranslator};
+  static constexpr Engine kAll[] = {Engine::kInterpreter, Engine::kTranslator, Engine::kExactFlags,
+                                    Engine::kShortBlocks};
 #ifdef DOPPEL_TRANSLATOR_X64
   return kAll;
 #else
@@ -310,7 +313,26 @@ std::span<const Engine> engines() {
 }
 
 const char* engine_name(Engine engine) {
-  return engine == Engine::kInterpreter ? "interp" : "jit";
+  switch (engine) {
+    case Engine::kInterpreter:
+      return "interp";
+    case Engine::kTranslator:
+      return "jit";
+    case Engine::kExactFlags:
+      return "jit-exact-flags";
+    default:
+      return "jit-short-blocks";
+  }
+}
+
+std::vector<std::string> engine_names() {
+  std::vector<std::string> names;
+  for (const Engine engine : engines()) names.emplace_back(engine_name(engine));
+  return names;
+}
+
+u64 stale_flags(Engine engine, const Outcome& outcome) {
+  return engine == Engine::kTranslator && outcome.fault != kNoFault ? core::kArithmeticFlags : 0;
 }
 
 GuestCpu::GuestCpu(std::string_view model, Engine engine)
@@ -319,6 +341,9 @@ GuestCpu::~GuestCpu() = default;
 
 const core::CpuModel& GuestCpu::model() const {
   return machine_->model;
+}
+u64 GuestCpu::counter(const std::string& name) const {
+  return machine_->counters[name];
 }
 
 Outcome GuestCpu::run(const Program& program) {

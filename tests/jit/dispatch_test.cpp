@@ -387,6 +387,37 @@ TEST_CASE("code that changes itself runs changed") {
   check(scenarios);
 }
 
+TEST_CASE("memory and register files that only seem to be as before") {
+  const Scenario scenarios[] = {
+      // The second store is 4 GiB above the first; its displacement plus 7 does not fit in 31 bits.
+      {"the largest displacement",
+       {0x48, 0x89, 0x1f, 0x48, 0x89, 0x86, 0xff, 0xff, 0xff, 0x7f, 0xf4},
+       [](RunningMachine& m) {
+         m.put<u64>(kPageTables + 0x1000 + 4 * 8, (kPageTables + 0x2000) | 7);
+         m.cpu.state.gpr[core::kRax] = 7;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
+         m.cpu.state.gpr[core::kRsi] = kSpare + 0x8000'0001;
+       },
+       kInCode,
+       11,
+       [](RunningMachine& m) { CHECK(m.get<u64>(kSpare) == 7); }},
+      // L: ADDPS XMM0, XMM0; MOV CR0, RAX; DEC ECX; CMOVZ RAX, RBX; CMP ECX, -5; JG L; HLT
+      {"CR0.TS is set in a loop with SSE instructions",
+       {0x0f, 0x58, 0xc0, 0x0f, 0x22, 0xc0, 0xff, 0xc9, 0x48, 0x0f, 0x44, 0xc3, 0x83, 0xf9, 0xfb, 0x7f, 0xef,
+        0xf4},
+       [](RunningMachine& m) {
+         core::CpuState& s = m.cpu.state;
+         s.cr4 |= core::kCr4Osfxsr;
+         s.gpr[core::kRax] = s.cr0;
+         s.gpr[core::kRbx] = s.cr0 | core::kCr0Ts;
+         s.gpr[core::kRcx] = 3;
+       },
+       7,
+       0},
+  };
+  check(scenarios);
+}
+
 TEST_CASE("code that a device changes runs changed") {
   for (const Engine engine : kEngines) {
     RunningMachine m(Mode::kLong, 0, engine);

@@ -544,7 +544,7 @@ void Generator::emit_system() {
       const auto with_memory = [&](std::vector<u8> opcode, u8 reg, i64 displacement, std::size_t immediate) {
         const Address address = based(base, -1, 0, displacement);
         std::vector<u8> bytes = {static_cast<u8>(kRexW | address.rex)};
-        bytes.insert(bytes.end(), opcode.begin(), opcode.end());
+        for (const u8 byte : opcode) bytes.push_back(byte);
         bytes.insert(bytes.end(), address.bytes.begin(), address.bytes.end());
         bytes[1 + opcode.size()] |= static_cast<u8>(reg << 3);
         bytes.resize(bytes.size() + immediate);

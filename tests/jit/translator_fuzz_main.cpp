@@ -7,7 +7,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
+#include "tests/jit/translator_compat_generator.hpp"
 #include "tests/jit/translator_differential.hpp"
 #include "tests/jit/translator_generator.hpp"
 
@@ -22,6 +24,7 @@ struct Options {
   u64 seed = 1, count = 1000, first = 0, failures = 5;
   std::optional<u64> number;
   std::vector<std::string> engines;
+  u32 bits = 0;
   bool print = false, counters = false, fresh = false;
 };
 
@@ -34,7 +37,12 @@ struct Results {
 class Fuzzer {
  public:
   Fuzzer(const Options& options, const std::vector<Engine>& engines)
-      : options_(options), differential_(engines), generator_(differential_.model()), results_(shared()) {}
+      : options_(options),
+        differential_(engines),
+        generator_(differential_.model()),
+        generator32_(differential_.model(), 32),
+        generator16_(differential_.model(), 16),
+        results_(shared()) {}
 
   void run(u64 from, u64 to) {
     for (u64 start = from / kGroup * kGroup; start < to && results_.failures < options_.failures;
@@ -45,12 +53,13 @@ class Fuzzer {
           return true;
         });
         if (survived) break;
-        Program program = generator_.make(options_.seed, results_.number);
+        Program program = make(results_.number);
         Image image;
         if (differential_.prepare(program, image).verdict == Reference::Verdict::kGood)
           report(results_.engine, results_.number, program,
                  {differential_.name(results_.engine), "  crashes\n"});
         first = results_.number + 1;
+        crashing_.insert(results_.number);
       }
   }
 
@@ -64,6 +73,16 @@ class Fuzzer {
     return *new (memory) Results;
   }
 
+  // Some in each group are of 32 and 16 bits.
+  Program make(u64 number) {
+    constexpr u64 kEvery = 8;
+    if (options_.bits == 32 || (options_.bits == 0 && number % kEvery == kEvery - 1))
+      return generator32_.make(options_.seed, number);
+    if (options_.bits == 16 || (options_.bits == 0 && number % kEvery == kEvery - 2))
+      return generator16_.make(options_.seed, number);
+    return generator_.make(options_.seed, number);
+  }
+
   void run_group(u64 start, u64 first, u64 end) {
     for (u64 number = start; number < end && results_.failures < options_.failures; ++number)
       run_one(number, number >= first);
@@ -72,9 +91,9 @@ class Fuzzer {
 
   void run_one(u64 number, bool counted) {
     if (number % kGroup == 0 || options_.fresh) differential_.clear();
-    if (options_.fresh && !counted) return;
+    if ((options_.fresh && !counted) || crashing_.contains(number)) return;
     results_.number = number;
-    Program program = generator_.make(options_.seed, number);
+    Program program = make(number);
     Image image;
     const Reference reference = differential_.prepare(program, image);
     if (counted) count(reference);
@@ -116,8 +135,9 @@ class Fuzzer {
 
   void report(std::size_t engine, u64 number, const Program& program, const Failure& failure) {
     ++results_.failures;
-    fmt::print("\nDIFFERS on {} (replay: fuzz_translator --seed {} --case {})\n{}", failure.engine,
-               options_.seed, number, failure.differences);
+    fmt::print("\nDIFFERS on {} (replay: fuzz_translator --seed {} --case {}{})\n{}", failure.engine,
+               options_.seed, number, options_.bits ? fmt::format(" --bits {}", options_.bits) : "",
+               failure.differences);
     std::fflush(stdout);
     const Program small = differential_.shrink(engine, program);
     fmt::print("smallest program:\n");
@@ -134,7 +154,9 @@ class Fuzzer {
   const Options& options_;
   Differential differential_;
   Generator generator_;
+  CompatGenerator generator32_, generator16_;
   Results& results_;
+  std::set<u64> crashing_;
 };
 
 int run(const Options& options) {
@@ -171,6 +193,8 @@ int main(int argc, char** argv) {
   app.add_option("--case", options.number, "only this program of the seed, on every engine");
   app.add_option("--engines", options.engines, "only these engines")->delimiter(',');
   app.add_option("--failures", options.failures, "stop after so many failures");
+  app.add_option("--bits", options.bits, "only 64-, 32- or 16-bit programs")
+      ->check(CLI::IsMember({16, 32, 64}));
   app.add_flag("--fresh", options.fresh, "no program sees another one's translations");
   app.add_flag("--print", options.print, "print the programs");
   app.add_flag("--counters", options.counters, "print what the translators counted");

@@ -13,9 +13,6 @@ namespace {
 constexpr u8 kRexBit = 0x40, kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 constexpr u32 kSlotBytes = 64;
 
-constexpr u64 kIntegers[] = {
-    0,      1,      2,           ~u64{0},     0x7f,        0x80,       0xff,         0x7fff,
-    0x8000, 0xffff, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff, 1ull << 63, ~u64{0} >> 1, 0x20};
 constexpr u64 kDoubles[] = {0,
                             1ull << 63,
                             0x3ff0'0000'0000'0000,
@@ -195,22 +192,6 @@ void Generator::emit_overlays() {
 
 // -------------------------------------------------------------------------------------------------------------------
 // State.
-
-u64 Generator::integer() {
-  switch (random(6)) {
-    case 0:
-    case 1:
-      return kIntegers[random(std::size(kIntegers))];
-    case 2:
-      return u64{1} << random(64);
-    case 3:
-      return (u64{1} << random(64)) - 1 - random(2);
-    case 4:
-      return random(256);
-    default:
-      return engine_();
-  }
-}
 
 u64 Generator::vector_word() {
   switch (random(4)) {

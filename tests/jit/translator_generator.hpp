@@ -46,7 +46,7 @@ class Generator {
   [[nodiscard]] const T& pick(std::initializer_list<T> values) {
     return *(values.begin() + random(values.size()));
   }
-  [[nodiscard]] u64 integer();
+  [[nodiscard]] u64 integer() { return corner_integer(engine_); }
   [[nodiscard]] u64 vector_word();
   [[nodiscard]] u64 pointer();          // into the data
   [[nodiscard]] u64 special_address();  // near or in pages that fault, of code, nowhere

@@ -9,6 +9,7 @@
         .set    MAX_RECORDS, 96
         .set    CODE, 0x400000                  # 32 KiB, and again 1 MiB above
         .set    TABLE_OFFSET, 0x3000            # of the page table for the program, from CR3
+        .set    CS_16, 0x5b                     # whose base is CODE
         .set    OTHER_SPACE, 0x4000             # CR3 of the two address spaces differs in this bit
         .set    TOGGLED_WRITABLE, 0x23          # page-table indices of two data pages
         .set    TOGGLED_PRESENT, 0x27
@@ -22,6 +23,7 @@
         .set    VECTOR, 15 * 8
         .set    ERROR, 16 * 8
         .set    PC, 17 * 8
+        .set    PROGRAM_CS, 18 * 8
         .set    RFLAGS, 19 * 8
         .set    STACK_POINTER, 20 * 8
 
@@ -113,7 +115,10 @@ trap:
 skip:
         mov     rax, [rsp + PC]
         mov     rcx, rax
-        and     rcx, ~0x107fff
+        cmp     dword ptr [rsp + PROGRAM_CS], CS_16
+        jne     1f
+        add     rcx, CODE
+1:      and     rcx, ~0x107fff
         cmp     rcx, CODE
         jne     stop
         and     eax, 0x7fff

@@ -25,6 +25,10 @@ inline constexpr u64 kStackTop = kStack + 2 * kPageSize;  // at the start
 inline constexpr u64 kAlias = 0x10'0000, kFourGiB = u64{1} << 32;
 inline constexpr u64 kKernel = 0xffff'8000'0000'0000;
 
+// 16-bit programs see their code, data and stack at 0 of segments. Selectors as in the GDT; the kernel knows
+// the first.
+inline constexpr u16 kCs16 = 0x5b, kCs32 = 0x53, kDs16 = 0x63, kSs16 = 0x6b, kCodeData16 = 0x73;
+
 // --- Physical.
 inline constexpr u64 kGdt = 0x1000, kTss = 0x2000, kIdt = 0x3000;
 inline constexpr u64 kSpaceA = 0x1'0000,

@@ -104,15 +104,36 @@ SegmentRegister segment(u16 selector, u32 attributes) {
           static_cast<u16>(attributes | core::kSegS | core::kSegPresent | core::kSegAccessed | core::kSegG |
                            (selector & 3u) << core::kSegDplShift)};
 }
+SegmentRegister small_segment(u16 selector, u64 base, u32 attributes) {
+  SegmentRegister out = segment(selector, attributes);
+  out.base = base;
+  out.limit = 0xffff;
+  out.attributes &= static_cast<u16>(~core::kSegG);
+  return out;
+}
 const SegmentRegister kSegments[] = {
     segment(kKernelCs, core::kSegCode | core::kSegReadable | core::kSegL),
     segment(kKernelSs, core::kSegWritable | core::kSegDb),
     segment(kUserSs, core::kSegWritable | core::kSegDb),
     segment(kUserCs, core::kSegCode | core::kSegReadable | core::kSegL),
+    segment(kCs32, core::kSegCode | core::kSegReadable | core::kSegDb),
+    small_segment(kCs16, kCode, core::kSegCode | core::kSegReadable),
+    small_segment(kDs16, kData, core::kSegWritable),
+    // 32-bit: IRET to a 16-bit stack would let the kernel's stack pointer show.
+    small_segment(kSs16, kStack, core::kSegWritable | core::kSegDb),
+    small_segment(kCodeData16, kCode, core::kSegWritable),
 };
 
+const SegmentRegister& segment_of(u16 selector) {
+  for (const SegmentRegister& s : kSegments)
+    if (s.selector == selector) return s;
+  throw std::logic_error("no such segment");
+}
+
 u64 descriptor(const SegmentRegister& s) {
-  return 0xffff | u64{s.attributes} << 40 | u64{0xf} << 48;
+  const u64 high_limit = s.attributes & core::kSegG ? 0xf : 0;
+  return 0xffff | (s.base & 0xff'ffff) << 16 | u64{s.attributes} << 40 | high_limit << 48 |
+         (s.base & 0xff00'0000) << 32;
 }
 
 core::CpuModel max_model() {
@@ -241,15 +262,19 @@ void Machine::load(const Program& program, const Image& image) {
   s.cr2 = 0;
   s.cr3 = kSpaceA;
   s.cpl = program.user ? 3 : 0;
-  s.code_bits = 64;
-  const u32 first = program.user ? 2 : 0;
-  for (auto& any : s.segment) any = kSegments[program.user ? 2 : 1];
-  s.segment[core::kCs] = kSegments[program.user ? 3 : first];
-  s.segment[core::kFs] = s.segment[core::kGs] = {};
+  s.code_bits = static_cast<u8>(program.bits);
+  const bool small = program.bits == 16;
+  for (auto& any : s.segment) any = segment_of(small ? kDs16 : program.user ? kUserSs : kKernelSs);
+  s.segment[core::kCs] = segment_of(program.bits == 32 ? kCs32
+                                    : small            ? kCs16
+                                    : program.user     ? kUserCs
+                                                       : kKernelCs);
+  if (small) s.segment[core::kSs] = segment_of(kSs16);
+  s.segment[core::kFs] = s.segment[core::kGs] = small ? segment_of(kCodeData16) : SegmentRegister{};
   s.segment[core::kFs].base = from.fs_base;
   s.segment[core::kGs].base = from.gs_base;
   s.kernel_gs_base = kData + kPageSize;
-  s.gdtr = {kKernel + kGdt, 0x3f};
+  s.gdtr = {kKernel + kGdt, 0x7f};
   s.idtr = {kKernel + kIdt, 0xfff};
   s.tr = {kKernel + kTss, 0x67, kTssSelector, 0x8b};
   s.ldtr = {};
@@ -258,7 +283,7 @@ void Machine::load(const Program& program, const Image& image) {
   s.sfmask = core::kTf | core::kIf | core::kDf | core::kNt | core::kAc;
 
   for (u32 i = 0; i < 16; ++i) s.gpr[i] = from.gpr[i];
-  s.rip = program.sections[0].start;
+  s.rip = program.sections[0].start - s.segment[core::kCs].base;
   core::set_rflags(s, from.rflags | core::kIf);
   s.vec = from.vec;
   s.mxcsr = from.mxcsr;

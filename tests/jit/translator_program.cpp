@@ -15,19 +15,25 @@ u64 table_size(const Item& item) {
   return 8 * item.table.size();
 }
 
+// Of JMP and CALL.
+u64 near_size(u32 bits) {
+  return bits == 16 ? 3 : 5;
+}
+
 // Size of an item that starts at `address`; kJump: `is_long` says which form.
-u64 size_of(const Item& item, u64 address, bool is_long) {
+u64 size_of(const Item& item, u64 address, bool is_long, u32 bits) {
+  const u64 near = near_size(bits);
   switch (item.kind) {
     case Item::Kind::kBytes:
       return item.bytes.size();
     case Item::Kind::kJump:
-      if (item.opcode == kCallOpcode) return 5;
-      return !is_long ? 2 : item.opcode == kJumpOpcode ? 5 : 6;
+      if (item.opcode == kCallOpcode) return near;
+      return !is_long ? 2 : item.opcode == kJumpOpcode ? near : near + 1;
     case Item::Kind::kShort:
       return item.address32 ? 3 : 2;
     case Item::Kind::kGap: {
-      u64 end = (address + 5 + kPageSize) & core::kPageMask;
-      if (end - item.bytes_left < address + 5) end += kPageSize;
+      u64 end = (address + near + kPageSize) & core::kPageMask;
+      if (end - item.bytes_left < address + near) end += kPageSize;
       return end - item.bytes_left - address;
     }
     case Item::Kind::kTable:
@@ -52,7 +58,7 @@ Layout place(const Program& program, const std::vector<std::vector<bool>>& is_lo
       address.push_back(at);
       for (const auto* labels : {&item.labels, &item.stored})
         for (const Label label : *labels) out.label[static_cast<std::size_t>(label)] = at;
-      at += size_of(item, at, is_long[s][i]);
+      at += size_of(item, at, is_long[s][i], program.bits);
     }
     address.push_back(at);
   }
@@ -65,26 +71,40 @@ bool fits_byte(i64 value) {
 
 template <class T>
 void append(std::vector<u8>& out, T value) {
-  const auto* bytes = reinterpret_cast<const u8*>(&value);
-  out.insert(out.end(), bytes, bytes + sizeof value);
+  for (u32 i = 0; i < sizeof value; ++i) out.push_back(static_cast<u8>(u64{value} >> (8 * i)));
 }
 
-std::vector<u8> encode(const Item& item, u64 address, u64 end, bool is_long, const Layout& layout) {
+std::vector<u8> encode(const Item& item, u64 address, u64 end, bool is_long, const Layout& layout, u32 bits) {
   const auto at = [&](Label label) {
     return label == kNoLabel ? u64{0} : layout.label[static_cast<std::size_t>(label)];
   };
   const u64 target = at(item.target);
   std::vector<u8> out;
+  const auto append_relative = [&](u64 distance) {
+    if (bits == 16)
+      append(out, static_cast<u16>(distance));
+    else
+      append(out, static_cast<u32>(distance));
+  };
   switch (item.kind) {
     case Item::Kind::kBytes:
       out = item.bytes;
       for (const Fixup& fixup : item.fixups) {
         const u64 where = at(fixup.label) + fixup.addend;
-        if (fixup.kind == Fixup::Kind::kAbsolute64) {
-          std::memcpy(&out[fixup.offset], &where, 8);
-        } else {
-          const u64 relative = where - (address + fixup.next);
-          std::memcpy(&out[fixup.offset], &relative, 4);
+        const u64 relative = where - (address + fixup.next), offset = where - kCode;
+        switch (fixup.kind) {
+          case Fixup::Kind::kAbsolute64:
+            std::memcpy(&out[fixup.offset], &where, 8);
+            break;
+          case Fixup::Kind::kAbsolute32:
+            std::memcpy(&out[fixup.offset], &where, 4);
+            break;
+          case Fixup::Kind::kOffset16:
+            std::memcpy(&out[fixup.offset], &offset, 2);
+            break;
+          case Fixup::Kind::kRipRelative32:
+            std::memcpy(&out[fixup.offset], &relative, 4);
+            break;
         }
       }
       break;
@@ -99,7 +119,7 @@ std::vector<u8> encode(const Item& item, u64 address, u64 end, bool is_long, con
       } else {
         out = {0x0f, static_cast<u8>(item.opcode + 0x10)};
       }
-      append(out, static_cast<u32>(target - end));
+      append_relative(target - end);
       break;
     case Item::Kind::kShort:
       if (item.address32) out = {0x67};
@@ -112,7 +132,7 @@ std::vector<u8> encode(const Item& item, u64 address, u64 end, bool is_long, con
       break;
     case Item::Kind::kGap:
       out = {0xe9};
-      append(out, static_cast<u32>(end - address - 5));
+      append_relative(end - address - near_size(bits));
       out.resize(end - address, 0xcc);
       break;
     case Item::Kind::kTable:
@@ -126,12 +146,12 @@ std::vector<u8> encode(const Item& item, u64 address, u64 end, bool is_long, con
 
 // The instructions of an item: a gap's and a table's first one only.
 template <class F>
-void for_each_instruction(const Item& item, std::span<const u8> bytes, F&& f) {
+void for_each_instruction(const Item& item, u32 bits, std::span<const u8> bytes, F&& f) {
   const bool first_only = item.kind == Item::Kind::kGap || item.kind == Item::Kind::kTable;
   ZydisDecodedInstruction instruction;
   for (std::size_t i = 0; i < bytes.size(); i += instruction.length) {
-    if (!ZYAN_SUCCESS(
-            ZydisDecoderDecodeInstruction(&decoder(64), nullptr, &bytes[i], bytes.size() - i, &instruction)))
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(bits), nullptr, &bytes[i], bytes.size() - i,
+                                                    &instruction)))
       instruction.length = static_cast<u8>(bytes.size() - i);
     f(i, instruction.length);
     if (first_only) break;
@@ -173,11 +193,12 @@ Image lay_out(const Program& program) {
     const Section& section = program.sections[s];
     for (std::size_t i = 0; i < section.items.size(); ++i) {
       const u64 address = layout.address[s][i];
-      const auto bytes = encode(section.items[i], address, layout.address[s][i + 1], is_long[s][i], layout);
+      const auto bytes =
+          encode(section.items[i], address, layout.address[s][i + 1], is_long[s][i], layout, program.bits);
       u64 offset = address - kCode + (section.other_space ? kPageSize : 0);
       std::memcpy(&image.bytes[offset], bytes.data(), bytes.size());
       image.starts.push_back({address, static_cast<u32>(s), static_cast<u32>(i)});
-      for_each_instruction(section.items[i], bytes,
+      for_each_instruction(section.items[i], program.bits, bytes,
                            [&](std::size_t at, u8 length) { image.lengths[address - kCode + at] = length; });
     }
   }
@@ -222,16 +243,16 @@ std::string listing(const Program& program) {
     const u64 offset = start.address - kCode + (section.other_space ? kPageSize : 0);
     const std::span<const u8> rest(&image.bytes[offset], 256);
     if (item.kind == Item::Kind::kGap || item.kind == Item::Kind::kTable) {
-      out += tests::listing(rest.first(5), 64, start.address);
+      out += tests::listing(rest.first(near_size(program.bits)), program.bits, start.address);
       for (const Label label : item.table) out += fmt::format("      .quad L{}\n", label);
     } else {
       u64 size = 0;
       const bool last = start.item + 1 == section.items.size();
       if (last)
-        size = item.kind == Item::Kind::kBytes ? item.bytes.size() : 5;
+        size = item.kind == Item::Kind::kBytes ? item.bytes.size() : near_size(program.bits);
       else
         size = (&start + 1)->address - start.address;
-      out += tests::listing(rest.first(size), 64, start.address);
+      out += tests::listing(rest.first(size), program.bits, start.address);
     }
   }
   return out;

@@ -16,7 +16,12 @@ inline constexpr Label kNoLabel = -1;
 
 // An address in the bytes of an item: of a label, or one that is known now.
 struct Fixup {
-  enum class Kind : u8 { kRipRelative32, kAbsolute64 };
+  enum class Kind : u8 {
+    kRipRelative32,
+    kAbsolute64,
+    kAbsolute32,
+    kOffset16,  // from kCode
+  };
   Kind kind = Kind::kRipRelative32;
   u8 offset = 0;  // in Item::bytes
   u8 next = 0;    // RIP-relative: offset of the instruction's end
@@ -63,7 +68,8 @@ struct InitialState {
 };
 
 struct Program {
-  bool user = true;  // CPL 3
+  u32 bits = 64;     // of the code; 16 and 32 in compatibility mode
+  bool user = true;  // CPL 3; always so with 16 and 32
   bool smap = false;
   std::vector<Section> sections;            // the first is entered at its start
   std::vector<u8> data;                     // kDataPages pages

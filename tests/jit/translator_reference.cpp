@@ -54,11 +54,13 @@ FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& s
   FlagEffects out;
   switch (i.mnemonic) {
     case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ:
     case ZYDIS_MNEMONIC_SYSCALL:
       out.read = kArithmeticFlags;
       return out;
     case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
       out.defined = kArithmeticFlags;
       return out;
@@ -72,8 +74,8 @@ FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& s
   out.defined = (flags->modified | flags->set_0 | flags->set_1) & kArithmeticFlags & ~out.undefined;
   const bool repeated =
       i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
-  if (repeated && (i.address_width == 64 ? state.gpr[core::kRcx] : state.gpr[core::kRcx] & 0xffff'ffff) == 0)
-    return {};
+  const u64 counter = state.gpr[core::kRcx] & (~u64{0} >> (64 - i.address_width));
+  if (repeated && counter == 0) return {};
   return out;
 }
 
@@ -97,16 +99,16 @@ class Stepper {
       }
       const bool in_program = s.rip < kKernel;
       const FlagEffects effects = in_program ? at_rip() : FlagEffects{};
-      if (effects.read & undefined_) {
+      if (effects.read & (undefined_ | stale_)) {
         out.verdict = Reference::Verdict::kReadsUndefinedFlags;
-        out.at = s.rip;
+        out.at = linear_rip();
         break;
       }
       const u64 rip = s.rip;
       if (machine_.step()) break;
       if (!in_program) {
         if (s.rip < kKernel && faulted_at_ != 0) {
-          if (s.rip != faulted_at_) undefined_ = 0;  // the kernel skipped the instruction
+          if (s.rip != faulted_at_) undefined_ = stale_ = 0;  // the kernel skipped the instruction
           faulted_at_ = 0;
         }
         continue;
@@ -115,18 +117,21 @@ class Stepper {
       // DR6-style traps come after the instruction.
       const bool trapped = s.rip >= kKernel && !system_call_ && !software_interrupt_ && debug_trap();
       if (s.rip < kKernel || system_call_ || software_interrupt_ || trapped)
-        undefined_ = (undefined_ & ~effects.defined) | effects.undefined;
+        undefined_ = (undefined_ & ~effects.defined) | effects.undefined, stale_ &= ~effects.defined;
       // Code is translated with regard to which flags the code behind it needs: flags that were not needed
       // are lost when that changes (docs/quirks.md).
-      if (machine_.code_written()) undefined_ |= kArithmeticFlags & ~effects.defined;
+      if (machine_.code_written()) stale_ |= kArithmeticFlags & ~effects.defined;
       if (s.rip < kKernel || system_call_) continue;
-      if (software_interrupt_ || trapped) {
-        out.undefined.push_back(undefined_);
-      } else {
-        out.undefined.push_back(kArithmeticFlags);
-        faulted_at_ = rip;
-      }
+      const bool faulted = !software_interrupt_ && !trapped;
+      if (faulted) faulted_at_ = rip;
+      // Exceptions of the kernel itself have records too.
+      out.undefined.resize(machine_.record_count(), kArithmeticFlags);
+      out.stale.resize(out.undefined.size(), kArithmeticFlags);
+      out.undefined.push_back(undefined_);
+      out.stale.push_back(faulted ? kArithmeticFlags : stale_);
     }
+    // Stopped by the kernel in the middle, it may show what it meant to hide (FIP and FDP, docs/quirks.md).
+    if (machine_.record_count() >= kMaxRecords) out.verdict = Reference::Verdict::kTooLong;
     out.outcome = machine_.outcome();
     return out;
   }
@@ -137,17 +142,23 @@ class Stepper {
     const core::CpuState& s = machine_.cpu().state;
     u8 bytes[15];
     ZydisDecodedInstruction instruction;
-    const std::size_t count = machine_.code_at(s.rip, bytes);
+    const u64 linear = linear_rip();
+    const std::size_t count = machine_.code_at(linear, bytes);
     system_call_ = software_interrupt_ = false;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(64), nullptr, bytes, count, &instruction)))
+    if (!ZYAN_SUCCESS(
+            ZydisDecoderDecodeInstruction(&decoder(s.code_bits), nullptr, bytes, count, &instruction)))
       return {};
     system_call_ = instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && s.cpl == 3;
     software_interrupt_ =
         instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
     FlagEffects out = effects_of(instruction, s);
-    if (const auto it = hidden_.find(s.rip & ~(kFourGiB | kAlias)); it != hidden_.end())
+    if (const auto it = hidden_.find(linear & ~(kFourGiB | kAlias)); it != hidden_.end())
       out.read &= ~it->second;
     return out;
+  }
+  u64 linear_rip() {
+    const core::CpuState& s = machine_.cpu().state;
+    return s.code_bits == 64 ? s.rip : s.rip + s.segment[core::kCs].base;
   }
   // Whether what was just delivered is a #DB: the handler's stub follows stub 0.
   bool debug_trap() {
@@ -157,7 +168,7 @@ class Stepper {
 
   Machine& machine_;
   std::unordered_map<u64, u64> hidden_;
-  u64 undefined_ = 0;
+  u64 undefined_ = 0, stale_ = 0;
   u64 faulted_at_ = 0;
   bool system_call_ = false, software_interrupt_ = false;
 };
@@ -166,7 +177,7 @@ class Stepper {
 
 Reference run_reference(Machine& machine, const Program& program, const Image& image) {
   if (image.bytes.empty())
-    return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}};
+    return {.verdict = Reference::Verdict::kDoesNotFit, .outcome = {}, .undefined = {}, .stale = {}};
   machine.load(program, image);
   return Stepper(machine, program, image).run();
 }

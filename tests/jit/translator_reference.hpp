@@ -17,6 +17,7 @@ struct Reference {
   u64 at = 0;  // kReadsUndefinedFlags: linear address of the instruction
   Outcome outcome;
   std::vector<u64> undefined;  // in each record's RFLAGS
+  std::vector<u64> stale;      // the same, where flags that nobody reads are not computed (docs/quirks.md)
   u64 steps = 0;               // of the program itself
 };
 
