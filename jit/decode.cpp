@@ -150,8 +150,9 @@ std::optional<Decoder::Glance> Decoder::glance(std::span<const u8> bytes) const 
     glance.flags_written = flags_written(*accessed);
   }
   const Row* row = find_row(decoded.mnemonic);
-  glance.falls_through =
-      row && row->flow == Flow::kNext && decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
+  constexpr auto kRepeats = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+  glance.falls_through = row && row->flow == Flow::kNext && !(decoded.attributes & kRepeats) &&
+                         decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
   return glance;
 }
 
@@ -201,7 +202,7 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
   insn.mnemonic = static_cast<u16>(from.mnemonic);
   insn.op_size = static_cast<u8>(from.operand_width / 8);
   insn.address_size = static_cast<u8>(from.address_width / 8);
-  insn.address_mask = from.address_width == 64 ? ~u64{0} : (u64{1} << from.address_width) - 1;
+  insn.address_shift = static_cast<u8>(64 - from.address_width);
   if (from.attributes & ZYDIS_ATTRIB_HAS_LOCK) insn.flags |= kLock;
   if (from.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)) insn.flags |= kRep;
   if (from.attributes & ZYDIS_ATTRIB_HAS_REPNE) insn.flags |= kRepne;

@@ -32,7 +32,7 @@ class Decoder {
     u16 mnemonic = 0;
     u8 length = 0;
     u8 flags_read = 0, flags_written = 0;  // as in Insn
-    bool falls_through = false;            // never goes anywhere but to the next instruction
+    bool falls_through = false;            // once, and to nowhere but the next instruction
   };
   // Empty: `bytes` ends inside the instruction.
   [[nodiscard]] std::optional<Glance> glance(std::span<const u8> bytes) const;

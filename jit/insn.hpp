@@ -75,7 +75,6 @@ struct Insn {
   u64 imm = 0;   // the immediate, sign-extended to the operand size and then to 64 bits; branches:
                  // displacement; far pointers: offset. For relative branches the target is rip_of_next + imm.
   i64 disp = 0;  // memory displacement; RIP-relative ones are relative to the block's first byte (kGprRip)
-  u64 address_mask = ~u64{0};  // by address size: what the effective address wraps to
   Operand op[4];
   u8 base = core::kGprZero, index = core::kGprZero;  // gpr slots
   u8 scale = 0;                                      // shift count
@@ -87,13 +86,18 @@ struct Insn {
   u16 gprs_written = 0;  // bit n: general register n changes, or may (from Zydis, hidden operands too)
   u8 length = 0;
   u8 op_size = 0;       // effective operand size in bytes: 1 for byte forms, 2, 4, 8
-  u8 address_size = 0;  // 2, 4, 8
+  u8 address_size = 0;   // 2, 4, 8
+  u8 address_shift = 0;  // 64 minus its bits
   Flow flow = Flow::kNext;
   u8 flags_read = 0;     // ArithmeticFlag bits the instruction tests (from Zydis)
   u8 flags_written = 0;  // those it modifies, sets, clears or leaves undefined
   u8 x87_opcode = 0;     // D8-DF of an x87 instruction, else 0,
   u8 x87_modrm = 0;      // and its ModRM byte
+
+  // What effective addresses wrap to.
+  [[nodiscard]] u64 address_mask() const { return ~u64{0} >> address_shift; }
 };
+static_assert(sizeof(Insn) == 64, "most of the memory that decoded code takes");
 
 // The meaning of one mnemonic: `bind` picks the handler that fits the operands, or nullptr if there is none
 // for them (then the instruction raises #UD and is counted).

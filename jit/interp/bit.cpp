@@ -37,7 +37,7 @@ bool bit_operation(Vcpu& cpu, const Insn& insn) {
     if (!immediate) {
       const i64 element =
           static_cast<i64>(static_cast<std::make_signed_t<T>>(offset)) >> std::countr_zero(kWidth);
-      ea = (ea + static_cast<u64>(element * static_cast<i64>(sizeof(T)))) & insn.address_mask;
+      ea = (ea + static_cast<u64>(element * static_cast<i64>(sizeof(T)))) & insn.address_mask();
     }
     if constexpr (Op == BitOp::kTest) {
       u64 la{};

@@ -164,7 +164,7 @@ bool lea(Vcpu& cpu, const Insn& insn) {
 
 // AL = [segment : (rBX + AL)].
 bool xlat(Vcpu& cpu, const Insn& insn) {
-  const u64 ea = (cpu.state.gpr[core::kRbx] + (cpu.state.gpr[core::kRax] & 0xff)) & insn.address_mask;
+  const u64 ea = (cpu.state.gpr[core::kRbx] + (cpu.state.gpr[core::kRax] & 0xff)) & insn.address_mask();
   u64 la{};
   u8 value{};
   if (!linear_address(cpu, insn, ea, 1, mmu::Access::kRead, la)) return false;

@@ -11,7 +11,7 @@ namespace doppel::interp {
 template <class T>
 [[nodiscard, gnu::always_inline]] inline bool load_element(Vcpu& cpu, const Insn& insn, u64 ea, T& out) {
   u64 la;
-  if (!linear_address(cpu, insn, ea & insn.address_mask, sizeof(T), mmu::Access::kRead, la)) return false;
+  if (!linear_address(cpu, insn, ea & insn.address_mask(), sizeof(T), mmu::Access::kRead, la)) return false;
   return cpu.mmu.read<T>(la, out) || memory_fault(cpu, insn.segment);
 }
 
@@ -26,7 +26,7 @@ template <class T, std::size_t N>
     for (u32 i = 0; i < N; ++i) {
       if (!chosen(i)) continue;
       u64 la;
-      if (!linear_address(cpu, insn, (ea + i * sizeof(T)) & insn.address_mask, sizeof(T), mmu::Access::kWrite,
+      if (!linear_address(cpu, insn, (ea + i * sizeof(T)) & insn.address_mask(), sizeof(T), mmu::Access::kWrite,
                           la))
         return false;
       if (!access(i, la)) return memory_fault(cpu, insn.segment);

@@ -15,13 +15,13 @@ namespace {
 constexpr u8 kCount = core::kRcx, kSource = core::kRsi, kDestination = core::kRdi;
 
 u64 masked(const Vcpu& cpu, const Insn& insn, u8 reg) {
-  return cpu.state.gpr[reg] & insn.address_mask;
+  return cpu.state.gpr[reg] & insn.address_mask();
 }
 
 // Adds `delta` to a register of the address size: 16-bit addressing keeps the upper bits, 32-bit clears them.
 void advance(Vcpu& cpu, const Insn& insn, u8 reg, u64 delta) {
   u64& value = cpu.state.gpr[reg];
-  const u64 mask = insn.address_mask;
+  const u64 mask = insn.address_mask();
   value = mask == 0xffff ? (value & ~mask) | ((value + delta) & mask) : (value + delta) & mask;
 }
 
@@ -162,7 +162,7 @@ u64 contiguous(Vcpu& cpu, const Insn& insn, u8 segment, u8 reg, u64 count, mmu::
     return 0;
   }
   u64 elements = std::min(count, (core::kPageSize - la % core::kPageSize) / sizeof(T));
-  if (elements == 0 || insn.address_mask - offset < elements * sizeof(T)) return 0;
+  if (elements == 0 || insn.address_mask() - offset < elements * sizeof(T)) return 0;
   if (!(insn.flags & jit::kCode64)) {
     u64 whole{};
     if (!string_address(cpu, insn, segment, offset, static_cast<u32>(elements * sizeof(T)), access, whole)) {
@@ -193,6 +193,7 @@ template <class T>
 u64 chunk(Vcpu& cpu, const Insn& insn, u64 count, Stos<T>*) {
   u8* to = nullptr;
   const u64 elements = contiguous<T>(cpu, insn, core::kEs, kDestination, count, mmu::Access::kWrite, to);
+  if (elements == 0) return 0;
   const T value = read_gpr<T>(cpu, 0);
   for (u64 i = 0; i < elements; ++i) std::memcpy(to + i * sizeof(T), &value, sizeof(T));
   advance(cpu, insn, kDestination, elements * sizeof(T));

@@ -39,8 +39,9 @@ void BlockEmitter::emit(u16 first, bool careful) {
 // Flags.
 
 // Whether the instruction may leave the flags it "writes" as they were: a shift whose count is, or may be,
-// zero.
+// zero, or a repeated comparison, likewise.
 static bool may_keep_flags(const Insn& insn) {
+  if (insn.flags & (kRep | kRepne)) return true;
   if (!is_shift(insn.mnemonic)) return false;
   const Operand& count = insn.op[insn.op[2].kind == OperandKind::kNone ? 1 : 2];
   return count.kind == OperandKind::kGpr || (insn.imm & (insn.op_size == 8 ? 63 : 31)) == 0;

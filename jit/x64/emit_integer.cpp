@@ -188,7 +188,7 @@ bool BlockEmitter::emit_bit_string(const Insn& insn) {
   const Mem spilled = DOPPEL_STATE(translator.effective_address, 8);
   const u32 guest = insn.op[1].reg / 8u;
   const auto id = host_instruction(insn.mnemonic);
-  if (size < 4 || !id || insn.address_mask != ~u64{0}) return false;
+  if (size < 4 || !id || insn.address_size != 8) return false;
   const u8 needed = needed_by(insn);
   before_clobber(needed);
   compute_address(insn, true);

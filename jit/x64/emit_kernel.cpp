@@ -70,7 +70,7 @@ void BlockEmitter::emit_flags_push(const Insn& insn) {
   flags_to_host();
   a.pushfq();
   a.pop(kScratch0);
-  before_clobber(live_after(insn));
+  before_clobber(kAllFlags);  // the interpreter may have to run it
   a.and_(kScratch0.r32(), static_cast<i32>(core::kArithmeticFlags));
   a.or_(kScratch0, DOPPEL_STATE(rflags, 8));
   a.mov(image, kScratch0);

@@ -138,7 +138,7 @@ Mem BlockEmitter::host_operand(const Address& address, u32 size) {
 
 // The effective (with_segment: linear) address in kScratch0. Clobbers kScratch1.
 void BlockEmitter::compute_address(const Insn& insn, bool with_segment) {
-  const bool narrow = insn.address_mask != ~u64{0};
+  const bool narrow = insn.address_size != 8;
   i64 disp = insn.disp;
   if (insn.base == core::kGprRip) {
     a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));

@@ -179,8 +179,9 @@ u8* Translator::load_across_pages(Vcpu& cpu, u64 la, u32 size) {
   auto& self = *static_cast<Translator*>(cpu.state.translator.owner);
   const u32 first = static_cast<u32>(core::kPageSize - la % core::kPageSize);
   const u8* low = cpu.mmu.direct(la, mmu::Access::kRead);
-  const u8* high = cpu.mmu.direct(la + first, mmu::Access::kRead);
-  if (low == nullptr || high == nullptr || size > self.across_pages_.size()) return nullptr;
+  // A page is marked accessed only when the one before it does not fault.
+  const u8* high = low ? cpu.mmu.direct(la + first, mmu::Access::kRead) : nullptr;
+  if (high == nullptr || size > self.across_pages_.size()) return nullptr;
   std::memcpy(self.across_pages_.data(), low, first);
   std::memcpy(self.across_pages_.data() + first, high, size - first);
   return self.across_pages_.data();
