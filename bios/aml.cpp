@@ -151,7 +151,9 @@ Bytes device(std::string_view where, const Terms& body) {
 }
 
 Bytes method(std::string_view where, u8 arguments, const Terms& body) {
-  return with_length({kMethodOp}, concatenate({path(where), {arguments}, concatenate(body)}));
+  constexpr u8 kSerialized = 8;
+  const Bytes flags = {static_cast<u8>(arguments | kSerialized)};
+  return with_length({kMethodOp}, concatenate({path(where), flags, concatenate(body)}));
 }
 Bytes argument(u8 number) {
   return {static_cast<u8>(kArg0Op + number)};

@@ -26,7 +26,7 @@ using Terms = std::vector<Bytes>;
 [[nodiscard]] Bytes scope(std::string_view where, const Terms& body);
 [[nodiscard]] Bytes device(std::string_view where, const Terms& body);
 
-// --- Code.
+// --- Code. Methods are serialized: they may create names.
 [[nodiscard]] Bytes method(std::string_view where, u8 arguments, const Terms& body);
 [[nodiscard]] Bytes argument(u8 number);
 [[nodiscard]] Bytes local(u8 number);

@@ -25,10 +25,10 @@ class Dma8237 final : public ByteDevice {
     std::size_t bytes = 0;
     bool terminal_count = false;
   };
-  // Moves up to bytes.size() bytes between guest RAM and `bytes`; stops at the terminal count. Nothing moves
-  // while the channel is masked, its controller is off, or it is programmed for the other direction. A
-  // channel that is programmed to verify counts and leaves both sides alone. Word channels move whole words.
-  // RAM that is not there swallows, and reads as ones.
+  // `channel`: 0 to 7. Moves up to bytes.size() bytes between guest RAM and `bytes`; stops at the terminal
+  // count. Nothing moves while the channel is masked, its controller is off, or it is programmed for the
+  // other direction. A channel that is programmed to verify counts and leaves both sides alone. Word channels
+  // move whole words. RAM that is not there swallows, and reads as ones.
   Moved transfer(u32 channel, std::span<u8> bytes, DmaDirection direction);
 
   [[nodiscard]] std::string_view name() const override { return "dma_8237"; }
