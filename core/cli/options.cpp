@@ -7,6 +7,7 @@
 #include <charconv>
 #include <map>
 
+#include "bios/firmware_image.hpp"
 #include "core/log.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/spelling.hpp"
@@ -180,7 +181,8 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};
   if (!run->parsed() && !selftest->parsed()) return ExitNow{0, app.help()};
   options.selftest = selftest->parsed();
-  if (run->parsed() && options.kernel.empty() && options.bios.empty())
+  const bool bootable = !options.bios.empty() || !boot.empty();  // by firmware
+  if (run->parsed() && options.kernel.empty() && !bootable)
     return usage("there is nothing to run: name a kernel with --kernel FILE ('doppel run --help').");
   if (!options.kernel.empty() && !options.bios.empty())
     return usage("--bios: firmware does not run when --kernel names what to boot; leave one out.");
@@ -193,6 +195,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
           "--boot: a kernel is started directly, without firmware that tries devices; leave it out.");
     options.boot = std::get<bios::BootOptions>(std::move(parsed_boot));
   }
+  if (run->parsed() && options.kernel.empty() && options.bios.empty()) options.bios = bios::kDefaultFirmware;
   const auto size = parse_size(memory);
   if (!size)
     return usage(fmt::format("-m {}: not a size; write a number with K, M or G, as in 512M.", memory));

@@ -63,6 +63,10 @@ std::vector<u8> read_file(const std::string& path, u64 limit) {
 }
 
 std::vector<u8> read_firmware(const std::string& path) {
+  if (path == bios::kDefaultFirmware && ::access(path.c_str(), R_OK) != 0)
+    throw ConfigError(fmt::format(
+        "{}: {}; install SeaBIOS (Debian package seabios), or name another firmware image with --bios.", path,
+        std::strerror(errno)));
   std::vector<u8> image = read_file(path, bios::kMaxFirmwareSize);
   if (const auto sentence = bios::check_firmware(image))
     throw ConfigError(fmt::format("--bios {}: {}.", path, *sentence));
