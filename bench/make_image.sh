@@ -16,38 +16,17 @@ readonly packages=(dash coreutils gzip zstd xz-utils sqlite3 python3 luajit open
 # What those name but no workload needs: package management, data of countries and file types.
 readonly unwanted='^(dpkg|tar|install-info|perl.*|libperl.*|debconf.*|cdebconf|mailcap|libgdbm.*|gcc-.*-base|media-types|mime-support|tzdata|readline-common|.*:i386)$'
 
-say() { printf 'image: %s\n' "$*" >&2; }
-fail() { say "$*"; exit 1; }
-
-closure() {
-  apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
-    "${packages[@]}" | grep '^[a-z0-9]' | sort -u | grep -Ev "$unwanted"
-}
-
-# unpack PACKAGE DIRECTORY: fetches it unless that was done before.
-unpack() {
-  local package=$1 deb sandbox=()
-  deb=$(find "$out/packages" -name "${package}_*.deb" | head -n 1)
-  if [[ -z $deb ]]; then
-    say "fetching $package"
-    [[ $EUID -eq 0 ]] && sandbox=(-o APT::Sandbox::User=root)
-    (cd "$out/packages" && apt-get "${sandbox[@]}" -qq download "$package" >&2) ||
-      fail "apt cannot fetch $package: run 'apt-get update' and check the network"
-    deb=$(find "$out/packages" -name "${package}_*.deb" | head -n 1)
-  fi
-  dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C "$2"
-}
+source "$here/../tests/guests/debian_tree.sh"
 
 make_tree() {
-  local directory package
-  rm -rf "$root" "$sdk"
-  mkdir -p "$out/packages" "$root"/{bench,dev,proc,sys,tmp} "$root"/usr/{bin,sbin,lib,lib64} "$sdk"
-  for directory in bin sbin lib lib64; do ln -s "usr/$directory" "$root/$directory"; done
-  for package in $(closure); do unpack "$package" "$root"; done
-  unpack libssl-dev "$sdk"
+  mkdir -p "$out/packages"
+  rm -rf "$sdk"
+  mkdir "$sdk"
+  make_root "$root" "$out/packages" "$unwanted" "${packages[@]}"
+  mkdir "$root/bench"
+  unpack "$out/packages" libssl-dev "$sdk"
   ln -sf dash "$root/bin/sh"
-  rm -rf "$root"/usr/share/{bash-completion,bug,doc,doc-base,info,lintian,locale,man,menu,pixmaps,applications} \
-    "$root"/usr/lib/*/gconv "$root"/usr/lib/python3*/{distutils,ensurepip,idlelib,lib2to3,pydoc_data,test,unittest} "$root"/var
+  rm -rf "$root"/usr/lib/python3*/{distutils,unittest} "$root"/var
 }
 
 compile() { cc -std=gnu11 -O2 -Wall -Wextra -Werror "$here/workloads/$1.c" -o "$root/bench/$1" "${@:2}"; }
@@ -58,14 +37,6 @@ make_workloads() {
   compile crypto -isystem "$sdk/usr/include" -isystem "$sdk"/usr/include/*-linux-gnu "$root"/usr/lib/*/libcrypto.so.3
   cp "$here"/workloads/*.{py,lua,sql,txt} "$root/bench/"
   ln -sf bench/driver "$root/init"
-}
-
-in_tree() {
-  if unshare --map-root-user --mount true 2> /dev/null; then
-    unshare --map-root-user --mount --root="$root" "$@"
-  else
-    chroot "$root" "$@"
-  fi
 }
 
 # Text and machine code by turns, as on a disk.
@@ -80,9 +51,7 @@ make_corpus() {
   rm "$out/text" "$out/code"
 }
 
-pack() { (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --quiet --null --create --format=newc --owner=+0:+0); }
-
-newer_than_sources() { [[ -s $1 && -z $(find "$here/workloads" "$here/make_image.sh" -newer "$1") ]]; }
+newer_than_sources() { [[ -s $1 && -z $(find "$here/workloads" "$here/make_image.sh" "$here/../tests/guests/debian_tree.sh" -newer "$1") ]]; }
 
 main() {
   newer_than_sources "$out/boot.cpio" && return
@@ -90,8 +59,8 @@ main() {
   make_tree
   make_workloads
   make_corpus
-  in_tree /bin/openssl genrsa -out /bench/key.pem 2048 2> /dev/null
-  in_tree /bin/python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.*
+  in_tree "$root" /bin/openssl genrsa -out /bench/key.pem 2048 2> /dev/null
+  in_tree "$root" /bin/python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.*
   pack "$root" > "$out/initramfs.cpio"
   boot=$(mktemp -d "$out/boot.XXXXXX")
   cp "$root/bench/driver" "$boot/init"

@@ -139,11 +139,19 @@ struct TranslatorState {
   void* jump_cache = nullptr;
   void* owner = nullptr;      // the translator, for its callbacks
   u64 effective_address = 0;  // spilled by addresses that take more than one instruction
+  u64 pushed = 0;             // spilled by PUSH of memory
   u64 host_rsp = 0;
   u64 link_site = 0;  // the chainable jump through which translated code was left, or 0
   u32 host_mxcsr = 0x1f80;
-  u32 x87_resident = 0;  // the guest's x87 state is in the host's FPU, CpuState::x87 is stale
-  u32 access = 0;        // of the soft-TLB miss in progress: size, bit 8 set for a write
+  u32 usable = 0;            // register sets that guest code may use without a fault
+  u32 x87_resident = 0;      // the guest's x87 state is in the host's FPU, CpuState::x87 is stale
+  u32 vectors_resident = 0;  // the same of CpuState::vec; bit 1: AVX instructions are allowed too
+  u32 access = 0;            // of the soft-TLB miss in progress: size, bit 8 set for a write
+  static constexpr u32 kShares = 16;
+  std::array<u64, kShares> shared_addends{};  // of soft-TLB entries that a block has checked
+  static constexpr u64 kNoStackPage = u64{1} << 63;  // no canonical address is near it
+  u64 stack_page = kNoStackPage;  // a page that RSP was seen on, which may be read and written,
+  u64 stack_addend = 0;           // and host minus linear address there; dropped whenever C++ code ran
 };
 
 struct CpuState {
@@ -218,6 +226,9 @@ inline bool long_mode(const CpuState& s) {
 }  // 64-bit or compatibility
 inline bool code64(const CpuState& s) {
   return s.code_bits == 64;
+}
+inline bool breakpoints_enabled(const CpuState& s) {
+  return s.dr[7] & 0xff;  // L0, G0 ... L3, G3
 }
 inline u32 dpl(const SegmentRegister& s) {
   return (s.attributes >> kSegDplShift) & 3;

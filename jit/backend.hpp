@@ -19,6 +19,9 @@ class Backend {
   virtual void run(Block& block) = 0;
   // The block's bytes changed: its translation is never entered again.
   virtual void forget(Block& block) = 0;
+  // The translation of a 4 KiB page of linear addresses may have changed: places found there before are to be
+  // looked for again.
+  virtual void forget_page(u64 linear_page) = 0;
   // All blocks are gone.
   virtual void clear() = 0;
   // Moves event counts that are kept privately for speed into the machine's counters.

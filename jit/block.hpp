@@ -7,7 +7,9 @@
 
 namespace doppel::jit {
 
-inline constexpr u32 kMaxBlockInsns = 24;
+// A block ends at the first conditional branch after this many instructions, at the latest after the maximum:
+// what lies behind branches is often entered in the middle, and would be decoded twice.
+inline constexpr u32 kUsualBlockInsns = 20, kMaxBlockInsns = 64;
 inline constexpr u64 kNoPage = ~u64{0};
 
 struct Block {

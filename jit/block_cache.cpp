@@ -26,6 +26,14 @@ const Insn* stale(Vcpu& cpu, const Insn* insn) {
   return nullptr;
 }
 
+// The granules of a page that [begin, end) touches: a bit each.
+u64 granules_between(u64 begin, u64 end) {
+  constexpr u64 kGranule = kPageSize / 64;
+  if (begin >= end) return 0;
+  const u64 first = begin / kGranule, last = (end - 1) / kGranule;
+  return (~u64{0} >> (63 - last)) & (~u64{0} << first);
+}
+
 u32 bucket_of(u64 physical, u32 code_bits) {
   return static_cast<u32>((physical ^ (physical >> 14) ^ (code_bits << 3)) * 0x9e3779b97f4a7c15ull >> 50);
 }
@@ -116,7 +124,8 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
       if (!decode_across_pages(linear, rest, block, insn, last)) return nullptr;
       last = true;
     } else {
-      last = result == Decoder::Result::kLast;
+      last = result == Decoder::Result::kLast ||
+             ((insn.flags & kConditional) && building_.size() + 1 >= kUsualBlockInsns);
     }
     block.bytes += insn.length;
     building_.push_back(insn);
@@ -171,8 +180,33 @@ void BlockCache::enter(Block& block) {
   Block*& bucket = buckets_[bucket_of(block.physical, block.code_bits)];
   block.next_in_bucket = bucket;
   bucket = &block;
-  blocks_of_page_[block.physical & kPageMask].push_back(&block);
-  if (block.second_page != kNoPage) blocks_of_page_[block.second_page].push_back(&block);
+  for (const u64 page : {block.physical & kPageMask, block.second_page}) {
+    if (page == kNoPage) continue;
+    CodePage& code = code_pages_[page];
+    code.blocks.push_back(&block);
+    code.granules |= granules_of(block, page);
+  }
+}
+
+u64 BlockCache::granules_of(const Block& block, u64 page) {
+  const u64 begin = block.physical & ~kPageMask, end = begin + block.bytes;
+  u64 granules = 0;
+  if (page == (block.physical & kPageMask))
+    granules = granules_between(begin, std::min(end, kPageSize)) |
+               granules_between(block.depends_begin, block.depends_end);
+  if (page == block.second_page) granules |= granules_between(0, end - kPageSize);
+  return granules;
+}
+
+bool BlockCache::holds_code(u64 pa, u32 size) const {
+  const auto it = code_pages_.find(pa & kPageMask);
+  const u64 offset = pa & ~kPageMask;
+  return it != code_pages_.end() && (it->second.granules & granules_between(offset, offset + size));
+}
+
+void BlockCache::note_dependence(const Block& block) {
+  const u64 page = block.physical & kPageMask;
+  code_pages_[page].granules |= granules_of(block, page);
 }
 
 void BlockCache::forget(Block& block) {
@@ -184,24 +218,28 @@ void BlockCache::forget(Block& block) {
   while (*link != &block) link = &(*link)->next_in_bucket;
   *link = block.next_in_bucket;
   for (const u64 page : {block.physical & kPageMask, block.second_page}) {
-    const auto it = blocks_of_page_.find(page);
-    if (it == blocks_of_page_.end()) continue;
-    auto& list = it->second;
-    list.erase(std::remove(list.begin(), list.end(), &block), list.end());
-    if (!list.empty()) continue;
-    blocks_of_page_.erase(it);
+    const auto it = code_pages_.find(page);
+    if (it == code_pages_.end()) continue;
+    CodePage& code = it->second;
+    code.blocks.erase(std::remove(code.blocks.begin(), code.blocks.end(), &block), code.blocks.end());
+    code.granules = 0;
+    for (const Block* other : code.blocks) code.granules |= granules_of(*other, page);
+    if (!code.blocks.empty()) continue;
+    code_pages_.erase(it);
     cpu_.mmu.memory().ram().set_code_page(page, false);
   }
 }
 
 void BlockCache::invalidate(u64 pa, u64 size) {
   for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
-    const auto it = blocks_of_page_.find(page);
-    if (it == blocks_of_page_.end()) {
+    const auto it = code_pages_.find(page);
+    if (it == code_pages_.end()) {
       cpu_.mmu.memory().ram().set_code_page(page, false);
       continue;
     }
-    const auto blocks = it->second;  // a copy: forget() edits the list
+    const u64 begin = std::max(pa, page) - page, end = std::min(pa + size - page, kPageSize);
+    if (!(it->second.granules & granules_between(begin, end))) continue;
+    const auto blocks = it->second.blocks;  // a copy: forget() edits the list
     for (Block* block : blocks) {
       const u64 in_first = std::min<u64>(block->bytes, kPageSize - (block->physical & ~kPageMask));
       const bool first = block->physical < pa + size && pa < block->physical + in_first;
@@ -217,8 +255,8 @@ void BlockCache::invalidate(u64 pa, u64 size) {
 
 void BlockCache::clear() {
   if (backend_) backend_->clear();
-  for (const auto& [page, blocks] : blocks_of_page_) cpu_.mmu.memory().ram().set_code_page(page, false);
-  blocks_of_page_.clear();
+  for (const auto& [page, code] : code_pages_) cpu_.mmu.memory().ram().set_code_page(page, false);
+  code_pages_.clear();
   std::fill(buckets_.begin(), buckets_.end(), nullptr);
   blocks_.clear();
   chunks_.clear();

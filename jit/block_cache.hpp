@@ -28,6 +28,10 @@ class BlockCache {
 
   // Drops the blocks that overlap [pa, pa + size). A running block stops before its next instruction.
   void invalidate(u64 pa, u64 size);
+  // Whether a store there may change a block; the answer is by granules of 64 bytes. Within a page.
+  [[nodiscard]] bool holds_code(u64 pa, u32 size) const;
+  // The backend made the block's translation from [depends_begin, depends_end) of its page.
+  void note_dependence(const Block& block);
   void clear();
   // Translations of blocks are the backend's: it is told when they go. May be null.
   void set_backend(Backend* backend) { backend_ = backend; }
@@ -55,18 +59,24 @@ class BlockCache {
   [[nodiscard]] const Decoder& decoder() const;
   [[nodiscard]] Insn* allocate(u32 count);
   [[nodiscard]] bool second_page_matches(const Block& block, u64 linear);
+  // Blocks with bytes on a page, and which of its 64 granules they were made from.
+  struct CodePage {
+    boost::container::small_vector<Block*, 4> blocks;
+    u64 granules = 0;
+  };
+  [[nodiscard]] static u64 granules_of(const Block& block, u64 page);
   void enter(Block& block);
   void forget(Block& block);
 
   static constexpr u32 kBuckets = 1u << 14;
   static constexpr u32 kChunkInsns = 4096;
-  static constexpr u32 kMaxChunks = 96;  // 24 MiB of instructions
+  static constexpr u32 kMaxChunks = 256;  // 72 MiB of instructions
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
-  std::unordered_map<u64, boost::container::small_vector<Block*, 4>> blocks_of_page_;
+  std::unordered_map<u64, CodePage> code_pages_;
   std::vector<std::unique_ptr<Insn[]>> chunks_;
   std::vector<std::unique_ptr<Block>> blocks_;
   u32 chunk_used_ = kChunkInsns;

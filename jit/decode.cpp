@@ -57,6 +57,14 @@ u8 gpr_slot(ZydisRegister reg) {
   return static_cast<u8>(ZydisRegisterGetId(reg));
 }
 
+void mark_written(ZydisRegister reg, Insn& insn) {
+  const ZydisRegisterClass kind = ZydisRegisterGetClass(reg);
+  if (kind == ZYDIS_REGCLASS_GPR8)
+    insn.gprs_written |= static_cast<u16>(1u << byte_register_offset(reg) / 8);
+  else if (kind >= ZYDIS_REGCLASS_GPR16 && kind <= ZYDIS_REGCLASS_GPR64)
+    insn.gprs_written |= static_cast<u16>(1u << ZydisRegisterGetId(reg));
+}
+
 u8 segment_number(ZydisRegister reg) {
   return reg == ZYDIS_REGISTER_NONE ? u8{core::kDs} : static_cast<u8>(ZydisRegisterGetId(reg));
 }
@@ -170,6 +178,7 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
   if (from.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)) insn.flags |= kRep;
   if (from.attributes & ZYDIS_ATTRIB_HAS_REPNE) insn.flags |= kRepne;
   if (from.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) insn.flags |= kFar;
+  if (from.meta.category == ZYDIS_CATEGORY_COND_BR) insn.flags |= kConditional;
   if (simd(from.meta.isa_ext)) insn.flags |= kSimd;
 
   if (const auto* accessed = from.cpu_flags) {
@@ -210,6 +219,12 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
       default:
         break;
     }
+  }
+
+  constexpr auto kAnyWrite = ZYDIS_OPERAND_ACTION_MASK_WRITE;
+  for (u8 i = 0; i < from.operand_count; ++i) {
+    const ZydisDecodedOperand& op = operands[i];
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && (op.actions & kAnyWrite)) mark_written(op.reg.value, insn);
   }
 
   // The memory operand; of the hidden ones of string instructions, the source: its segment can be overridden.

@@ -12,7 +12,12 @@ namespace doppel::jit {
 
 class Dispatcher {
  public:
-  explicit Dispatcher(Vcpu& cpu) : cpu_(cpu), blocks_(cpu) {}
+  explicit Dispatcher(Vcpu& cpu) : cpu_(cpu), blocks_(cpu) {
+    cpu.mmu.on_code_page_flush([this](u64 linear_page) {
+      ++page_flushes_;
+      if (backend_) backend_->forget_page(linear_page);
+    });
+  }
 
   enum class Exit {
     kStopped,   // kPendingStop was set
@@ -38,7 +43,7 @@ class Dispatcher {
  private:
   struct JumpCacheEntry {
     u64 linear = ~u64{0};
-    u64 context = 0;
+    u64 context = 0, page_flushes = 0;
     Block* block = nullptr;
   };
   static constexpr u32 kJumpCacheEntries = 4096;
@@ -50,6 +55,7 @@ class Dispatcher {
   void take_interrupt();
   [[nodiscard]] bool stepping_needed() const;
   void run_single();
+  void run_shadowed();
   void run_block(const Block& block);
   [[nodiscard]] u64 linear_rip() const;
 
@@ -57,6 +63,7 @@ class Dispatcher {
   BlockCache blocks_;
   Backend* backend_ = nullptr;
   std::array<JumpCacheEntry, kJumpCacheEntries> jump_cache_{};
+  u64 page_flushes_ = 0;  // of pages that code was fetched from
   u64 instructions_ = 0;
 };
 

@@ -46,6 +46,7 @@ enum InsnFlags : u16 {
   kCode64 = 1u << 5,       // decoded in 64-bit mode
   kFar = 1u << 6,          // far form of JMP, CALL, RET
   kSimd = 1u << 7,         // of MMX, SSE, AVX and their relatives
+  kConditional = 1u << 8,  // Jcc, LOOPcc, JrCXZ
 };
 
 // Where control goes after an instruction.
@@ -79,10 +80,11 @@ struct Insn {
   u8 base = core::kGprZero, index = core::kGprZero;  // gpr slots
   u8 scale = 0;                                      // shift count
   u8 segment = core::kDs;                            // of the memory operand, overrides applied
-  u16 imm2 = 0;      // ENTER's nesting level, far pointer's selector, a second immediate
-  u16 mnemonic = 0;  // ZydisMnemonic
-  u16 offset = 0;    // of the first byte from the block's first byte
-  u16 flags = 0;     // InsnFlags
+  u16 imm2 = 0;          // ENTER's nesting level, far pointer's selector, a second immediate
+  u16 mnemonic = 0;      // ZydisMnemonic
+  u16 offset = 0;        // of the first byte from the block's first byte
+  u16 flags = 0;         // InsnFlags
+  u16 gprs_written = 0;  // bit n: general register n changes, or may (from Zydis, hidden operands too)
   u8 length = 0;
   u8 op_size = 0;       // effective operand size in bytes: 1 for byte forms, 2, 4, 8
   u8 address_size = 0;  // 2, 4, 8

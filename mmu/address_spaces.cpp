@@ -68,18 +68,29 @@ void Mmu::set_address_space(u64 cr3, bool keep) {
 
 void Mmu::flush_page(u64 la) {
   for_each_array([la](TlbArray& tlb) { tlb.flush_page(la); });
-  for (auto& space : spaces_)
-    if (space->fetched.may_hold(la)) new_generation(*space);
-  if (!fetched_global_.may_hold(la)) return;
-  global_generation_ = ++last_generation_;
-  fetched_global_.clear();
+  bool small = false;
+  for (auto& space : spaces_) small |= forget_fetched(*space, la);
+  small |= fetched_global_.may_hold(la, kSmallPage);
+  if (fetched_global_.may_hold_large(la) || (small && !code_page_flush_)) {
+    global_generation_ = ++last_generation_;
+    fetched_global_.clear();
+  }
+  if (small && code_page_flush_) code_page_flush_(la & kPageMask);
 }
 
 void Mmu::flush_page_pcid(u64 la, u16 pcid) {
   Space* space = space_of(pcid);
   if (!space) return;
   for (TlbArray& tlb : space->by_privilege) tlb.flush_page(la);
-  if (space->fetched.may_hold(la)) new_generation(*space);
+  if (forget_fetched(*space, la) && code_page_flush_) code_page_flush_(la & kPageMask);
+}
+
+// Whether `la` is on a 4 KiB page that may have been fetched from. Larger ones, and those when nobody is to
+// be told of them, get a new generation.
+bool Mmu::forget_fetched(Space& space, u64 la) {
+  const bool small = space.fetched.may_hold(la, kSmallPage);
+  if (space.fetched.may_hold_large(la) || (small && !code_page_flush_)) new_generation(space);
+  return small;
 }
 
 void Mmu::flush_pcid(u16 pcid) {

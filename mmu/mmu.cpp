@@ -218,15 +218,27 @@ bool Mmu::probe_system(u64 la, u32 size, Access access) {
   return probe_span(la, size, access, system());
 }
 
-u8* Mmu::direct(u64 la, Access access) {
+const PageInfo* Mmu::find_direct(u64& la, Access access) {
   const Origin origin = program();
   la &= origin.wrap;
   if (origin.aligned || (origin.wrap == ~u64{0} && !canonical(state_, la))) return nullptr;
   u32 error = 0;
-  if (!find(la, access, origin.privilege, error)) return nullptr;
-  const TlbEntry& entry = array(origin.privilege).entry(la);
+  return find(la, access, origin.privilege, error);
+}
+
+u8* Mmu::direct(u64 la, Access access) {
+  if (!find_direct(la, access)) return nullptr;
+  const TlbEntry& entry = array(active_).entry(la);
   const u64 tag = access == Access::kRead ? entry.read : access == Access::kWrite ? entry.write : entry.exec;
   return tag == (la & kPageMask) ? reinterpret_cast<u8*>(la + entry.addend) : nullptr;
+}
+
+Mmu::CodePageStore Mmu::direct_to_code_page(u64 la) {
+  const PageInfo* page = find_direct(la, Access::kWrite);
+  if (!page || !memory_.ram().is_code_page(page->physical) || watched(page->la, true)) return {};
+  const PhysicalMemory::Backing backing = memory_.backing(page->physical);
+  if (!backing.writable) return {};
+  return {backing.host + la % kPageSize, page->physical + la % kPageSize};
 }
 
 bool Mmu::fetch(u64 la, Code& out) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <bitset>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -60,6 +61,13 @@ class Mmu {
   // Host address of `la` for accesses of that kind up to the end of its page, filling the TLB; nullptr when
   // the page faults (not raised) or is not plain memory. For REP string instructions.
   [[nodiscard]] u8* direct(u64 la, Access access);
+  // Where a store to a page with code goes, for this one time: the caller must know that the bytes hold no
+  // code. nullptr: nothing but code keeps the store from direct(), or it cannot be direct at all.
+  struct CodePageStore {
+    u8* host = nullptr;
+    u64 physical = 0;
+  };
+  [[nodiscard]] CodePageStore direct_to_code_page(u64 la);
 
   // Blocks of any size (FXSAVE images, task-state segments). Faults are raised before anything is written.
   [[nodiscard]] bool read_bytes(u64 la, void* out, u32 size);
@@ -118,6 +126,9 @@ class Mmu {
   // brings its number back. The global one covers translations that fetch() called global.
   [[nodiscard]] u64 generation() const { return space_->generation; }
   [[nodiscard]] u64 global_generation() const { return global_generation_; }
+  // INVLPG of a 4 KiB page that code was fetched from leaves the generations alone if somebody wants to be
+  // told of it: then `callback` gets the linear page.
+  void on_code_page_flush(std::function<void(u64 page)> callback) { code_page_flush_ = std::move(callback); }
 
  private:
   // Who makes an access: the running code, or the processor on its own account.
@@ -159,6 +170,8 @@ class Mmu {
   [[nodiscard]] const PageInfo* lookup(u64 la, Access access, Privilege privilege);
   // The same, without raising anything.
   [[nodiscard]] const PageInfo* find(u64 la, Access access, Privilege privilege, u32& error);
+  // The same for a program's access that needs none of resolve()'s checks; else nullptr. Wraps `la`.
+  [[nodiscard]] const PageInfo* find_direct(u64& la, Access access);
   [[nodiscard]] TlbEntry tags_for(const PageInfo& page) const;
 
   // Pages that fetch() translated since a generation began, by hash: INVLPG of any other page leaves it
@@ -166,10 +179,11 @@ class Mmu {
   class FetchedPages {
    public:
     void add(u64 la, u32 shift) { bits_.set(hash(la, shift)); }
-    // Whether a page of any size that holds `la` may have been fetched from.
-    [[nodiscard]] bool may_hold(u64 la) const {
-      for (const u32 shift : {12u, 21u, 22u, 30u})
-        if (bits_.test(hash(la, shift))) return true;
+    // Whether a page of that size (of a larger one) that holds `la` may have been fetched from.
+    [[nodiscard]] bool may_hold(u64 la, u32 shift) const { return bits_.test(hash(la, shift)); }
+    [[nodiscard]] bool may_hold_large(u64 la) const {
+      for (const u32 shift : {21u, 22u, 30u})
+        if (may_hold(la, shift)) return true;
       return false;
     }
     void clear() { bits_.reset(); }
@@ -189,6 +203,9 @@ class Mmu {
     FetchedPages fetched;
     u16 pcid = 0;
   };
+  static constexpr u32 kSmallPage = 12;  // shift of a 4 KiB page
+  [[nodiscard]] bool forget_fetched(Space& space, u64 la);
+  std::function<void(u64 page)> code_page_flush_;
   static constexpr u32 kMaxSpaces = 6;  // as many PCIDs as Linux keeps in use on one processor
   [[nodiscard]] u16 pcid_of(u64 cr3) const { return state_.cr4 & core::kCr4Pcide ? cr3 & 0xfff : 0; }
   [[nodiscard]] Space* space_of(u16 pcid);

@@ -58,16 +58,18 @@ class TlbArray {
 
   static u32 index_of(u64 la) { return la / core::kPageSize % kTlbEntries; }
   static u32 bucket_of_page(u64 physical) { return physical / core::kPageSize % kPageBuckets; }
-  // 1 GiB pages are counted by their own address, smaller large pages by the 4 MiB around them.
+  // 1 GiB pages are counted by their own address, smaller large pages by the 4 MiB around them; those of the
+  // upper half, where kernels map much with large pages, apart from the others.
   static u32 bucket_of_large(u64 la, u32 shift) {
-    return (shift == 30 ? la >> 30 : la >> 22) % kLargeBuckets;
+    constexpr u32 kHalf = kLargeBuckets / 2;
+    return static_cast<u32>((shift == 30 ? la >> 30 : la >> 22) % kHalf + (la >> 63) * kHalf);
   }
   void set_tags(u32 index, const TlbEntry& tags);
   void reset(u32 index);
   template <class F>
   void for_each_filled(F&& f);
 
-  static constexpr u32 kPageBuckets = 4 * kTlbEntries, kLargeBuckets = 256;
+  static constexpr u32 kPageBuckets = 4 * kTlbEntries, kLargeBuckets = 1024;
 
   std::array<TlbEntry, kTlbEntries> entries_{};
   std::array<PageInfo, kTlbEntries> info_{};

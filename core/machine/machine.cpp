@@ -30,7 +30,9 @@ constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations
     {"native-vector", &jit::x64::Optimisations::native_vector},
     {"native-x87", &jit::x64::Optimisations::native_x87},
     {"flag-liveness", &jit::x64::Optimisations::flag_liveness},
-    {"chaining", &jit::x64::Optimisations::chaining}};
+    {"chaining", &jit::x64::Optimisations::chaining},
+    {"shared-checks", &jit::x64::Optimisations::shared_checks},
+    {"inline-lookup", &jit::x64::Optimisations::inline_lookup}};
 #endif
 
 }  // namespace

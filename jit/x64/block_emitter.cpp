@@ -19,11 +19,16 @@ BlockEmitter::BlockEmitter(Assembler& assembler, const EmitterContext& context, 
       page_offset_(static_cast<i64>(block.physical % core::kPageSize)),
       live_after_(block.count) {}
 
-void BlockEmitter::emit() {
+void BlockEmitter::emit(u16 first, bool careful) {
+  sharing_ = context_.optimisations.shared_checks && !careful;
   find_live_flags();
-  for (u16 i = 0; i < block_.count && !ended_; ++i) emit_insn(block_.insns[i]);
+  for (u16 i = first; i < block_.count && !ended_; ++i) emit_insn(block_.insns[i]);
   if (!ended_) emit_jump(page_offset_ + block_.bytes, false);
   emit_cold_paths();
+  dead_entry_ = a.offset();
+  store_rip(page_offset_ + block_.insns[first].offset);
+  a.mov(DOPPEL_STATE(translator.link_site, 8), 0);
+  a.jmp(context_.trampolines.exit);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -45,7 +50,7 @@ void BlockEmitter::find_live_flags() {
     live = live_at_target(page_offset_after(last) + static_cast<i64>(last.imm));
   for (u16 i = block_.count; i-- > 0;) {
     const Insn& insn = block_.insns[i];
-    if (is_conditional_jump(insn))
+    if (insn.flags & kConditional)
       live |= live_at_target(page_offset_after(insn) + static_cast<i64>(insn.imm));
     live_after_[i] = live;
     if (!may_keep_flags(insn)) live &= static_cast<u8>(~insn.flags_written);
@@ -106,139 +111,27 @@ void BlockEmitter::load_guest(const Gp& host, u32 guest) {
     a.mov(host, gpq(kHostOf[guest]));
 }
 
-void BlockEmitter::vector_load(u8 number) {
-  if (loaded_ >> number & 1) return;
-  if (context_.avx_usable)
-    a.vmovups(ymm(number), vector_home(number, 32));
-  else
-    a.movups(xmm(number), vector_home(number, 16));
-  loaded_ |= static_cast<u16>(1u << number);
+void BlockEmitter::need_vectors(const Insn& insn, bool avx) {
+  if (avx ? avx_checked_ : vectors_checked_) return;
+  before_clobber(needed_by(insn));
+  slow_residences_.push_back({a.newLabel(), a.newLabel(),
+                              avx ? context_.trampolines.move_avx_in : context_.trampolines.move_vectors_in,
+                              &insn});
+  a.test(DOPPEL_STATE(translator.vectors_resident, 4), avx ? kAvxUsable : kSseUsable);
+  a.jz(slow_residences_.back().entry);
+  a.bind(slow_residences_.back().resume);
+  vectors_checked_ = true;
+  avx_checked_ |= avx;
 }
 
-void BlockEmitter::reload(u16 loaded) {
-  const u16 before = std::exchange(loaded_, u16{0});
-  for (u8 number = 0; number < 16; ++number)
-    if (loaded >> number & 1) vector_load(number);
-  loaded_ = before;
-}
-
-void BlockEmitter::write_back(u16 dirty) {
-  for (u32 number = 0; number < 16; ++number) {
-    if (!(dirty >> number & 1)) continue;
-    if (context_.avx_usable)
-      a.vmovups(vector_home(number, 32), ymm(number));
-    else
-      a.movups(vector_home(number, 16), xmm(number));
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// Memory.
-
-bool BlockEmitter::simple_address(const Insn& insn, Mem& out) const {
-  if (insn.flags & kSegmentBase) return false;
-  if (insn.address_mask != ~u64{0} && insn.address_mask != 0xffff'ffff) return false;
-  if (insn.disp != static_cast<i32>(insn.disp) || insn.base == core::kGprRip) return false;
-  const bool narrow = insn.address_mask != ~u64{0};
-  const auto reg = [&](u8 slot) { return narrow ? Gp(gpd(kHostOf[slot])) : Gp(gpq(kHostOf[slot])); };
-  const bool has_base = insn.base != core::kGprZero, has_index = insn.index != core::kGprZero;
-  if ((has_base && kHostOf[insn.base] == kInMemory) || (has_index && kHostOf[insn.index] == kInMemory))
-    return false;
-  const i32 disp = static_cast<i32>(insn.disp);
-  if (has_base && has_index)
-    out = ptr(reg(insn.base), reg(insn.index), insn.scale, disp);
-  else if (has_base)
-    out = ptr(reg(insn.base), disp);
-  else if (has_index)
-    out = ptr(static_cast<u64>(static_cast<i64>(disp)), reg(insn.index), insn.scale);
-  else
-    return false;
-  return true;
-}
-
-void BlockEmitter::compute_address(const Insn& insn, bool with_segment) {
-  const bool narrow = insn.address_mask != ~u64{0};
-  i64 disp = insn.disp;
-  if (insn.base == core::kGprRip) {
-    a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
-    disp += page_offset_;
-  } else if (insn.base != core::kGprZero) {
-    load_guest(kScratch0, insn.base);
-  }
-  bool have_base = insn.base != core::kGprZero;
-  if (insn.index != core::kGprZero) {
-    load_guest(kScratch1, insn.index);
-    if (have_base)
-      a.lea(kScratch0, ptr(kScratch0, kScratch1, insn.scale));
-    else
-      a.lea(kScratch0, ptr(u64{0}, kScratch1, insn.scale));
-    have_base = true;
-  }
-  if (!have_base) {
-    a.mov(kScratch0, disp);
-  } else if (disp == static_cast<i32>(disp)) {
-    if (disp != 0) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(disp)));
-  } else {
-    a.mov(kScratch1, disp);
-    a.lea(kScratch0, ptr(kScratch0, kScratch1));
-  }
-  if (narrow) a.mov(kScratch0.r32(), kScratch0.r32());
-  if (with_segment && (insn.flags & kSegmentBase)) {
-    a.mov(kScratch1, segment_base(insn.segment));
-    a.lea(kScratch0, ptr(kScratch0, kScratch1));
-  }
-}
-
-void BlockEmitter::check_access(const Insn& insn, u32 size, bool write, bool aligned) {
-  Mem address;
-  const bool simple = simple_address(insn, address);
-  if (!simple) {
-    compute_address(insn, true);
-    a.mov(DOPPEL_STATE(translator.effective_address, 8), kScratch0);
-  }
-  check_address(insn, address, !simple, size, write, aligned);
-}
-
-// entry = tlb[(la >> 12) % entries];  if ((la + size - 1) & ~0xfff) != entry.tag: slow;  host = la +
-// entry.addend
-void BlockEmitter::check_address(const Insn& insn, const Mem& address, bool spilled, u32 size, bool write,
-                                 bool aligned) {
-  constexpr u32 kIndexMask = (mmu::kTlbEntries - 1) * sizeof(mmu::TlbEntry);
-  const Mem home = DOPPEL_STATE(translator.effective_address, 8);
-  SlowAccess slow{a.newLabel(), a.newLabel(), &insn, address, spilled, size | (write ? 0x100u : 0u),
-                  loaded_,      dirty_};
-
-  if (spilled)
-    a.mov(kScratch1, kScratch0);
-  else
-    a.lea(kScratch1, address);
-  if (aligned) {
-    slow_insns_.push_back({a.newLabel(), &insn, dirty_});
-    a.test(kScratch1.r8(), size - 1);
-    a.jnz(slow_insns_.back().entry);
-  }
-  a.shr(kScratch1, 12 - 5);
-  a.and_(kScratch1.r32(), kIndexMask);
-  a.add(kScratch1, DOPPEL_STATE(tlb, 8));
-  if (spilled) {
-    if (size > 1) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(size - 1)));
-  } else if (address.baseType() == asmjit::RegType::kX86_Gpd ||
-             address.indexType() == asmjit::RegType::kX86_Gpd) {
-    a.lea(kScratch0, address);  // 32-bit wrap comes before the size is added
-    if (size > 1) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(size - 1)));
-  } else {
-    a.lea(kScratch0, address.cloneAdjusted(size - 1));
-  }
-  a.and_(kScratch0, -4096);
-  a.cmp(kScratch0, ptr(kScratch1, write ? offsetof(mmu::TlbEntry, write) : offsetof(mmu::TlbEntry, read)));
-  a.jne(slow.entry);
-  if (spilled)
-    a.mov(kScratch0, home);
-  else
-    a.lea(kScratch0, address);
-  a.add(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
-  a.bind(slow.resume);
-  slow_accesses_.push_back(slow);
+void BlockEmitter::need_x87(const Insn& insn) {
+  if (x87_checked_) return;
+  before_clobber(needed_by(insn));
+  slow_residences_.push_back({a.newLabel(), a.newLabel(), context_.trampolines.move_x87_in, &insn});
+  a.cmp(DOPPEL_STATE(translator.x87_resident, 4), 0);
+  a.je(slow_residences_.back().entry);
+  a.bind(slow_residences_.back().resume);
+  x87_checked_ = true;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -246,11 +139,12 @@ void BlockEmitter::check_address(const Insn& insn, const Mem& address, bool spil
 
 void BlockEmitter::emit_insn(const Insn& insn) {
   const Optimisations& o = context_.optimisations;
-  if (emit_control_flow(insn)) return;
-  if (o.native_integer && (emit_stack(insn) || emit_integer(insn))) return;
-  if (o.native_vector && emit_vector(insn)) return;
-  if (o.native_x87 && emit_x87(insn)) return;
-  emit_interpreted(insn);
+  if (emit_control_flow(insn) ||
+      (o.native_integer && (emit_stack(insn) || emit_kernel(insn) || emit_integer(insn))) ||
+      (o.native_vector && emit_vector(insn)) || (o.native_x87 && emit_x87(insn)))
+    update_shares(insn);
+  else
+    emit_interpreted(insn);
 }
 
 // kScratch0 and kScratch1 as the run trampolines want them.
@@ -262,9 +156,8 @@ static void load_run_arguments(Assembler& a, const Insn* insn, i64 page_offset) 
 
 void BlockEmitter::emit_interpreted(const Insn& insn) {
   before_clobber(needed_by(insn) | (insn.flow == Flow::kNext ? 0 : kAllFlags));
-  write_back(dirty_);
-  forget_vectors();
-  x87_resident_ = false;
+  forget_residence();
+  shares_.clear();
   if (insn.flow == Flow::kNext) {
     load_run_arguments(a, &insn, page_offset_);
     const Trampolines& t = context_.trampolines;
@@ -290,98 +183,170 @@ void BlockEmitter::store_rip(i64 page_offset) {
   a.mov(DOPPEL_STATE(rip, 8), kScratch0);
 }
 
-// Flags that the target needs are in memory by now, and vectors are written back.
+// The site's address becomes known when the translator keeps it.
+void BlockEmitter::load_site(std::size_t site) {
+  constexpr u64 kPlaceholder = 0x1122'3344'5566'7788;  // has to be encoded in 8 bytes
+  a.mov(kScratch1, kPlaceholder);
+  site_addresses_.push_back({a.offset() - sizeof kPlaceholder, site});
+}
+
+void BlockEmitter::emit_exit_through(std::size_t site, i64 page_offset) {
+  store_rip(page_offset);
+  load_site(site);
+  a.mov(DOPPEL_STATE(translator.link_site, 8), kScratch1);
+  a.jmp(context_.trampolines.exit);
+}
+
+// Flags that the target needs are in memory afterwards.
 void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
   before_clobber(live_at_target(page_offset));
-  write_back(dirty_);
-  forget_vectors();
   const bool same_page = page_offset >= 0 && page_offset < static_cast<i64>(core::kPageSize);
-  if (!same_page || !context_.optimisations.chaining ||
-      context_.crosses_page(static_cast<u16>(page_offset))) {
+  if (!context_.optimisations.chaining) {
     a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
     a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
     a.jmp(context_.trampolines.lookup);
-    return;
+  } else if (same_page && !context_.crosses_page(static_cast<u16>(page_offset))) {
+    emit_near_jump(static_cast<u16>(page_offset), backward);
+  } else {
+    emit_far_jump(page_offset, backward);
   }
+}
+
+void BlockEmitter::emit_near_jump(u16 page_offset, bool backward, bool interrupt_shadow) {
   const Label stub = a.newLabel();
   if (backward) {
     a.cmp(DOPPEL_STATE(attention, 4), 0);
     a.jne(stub);
   }
-  LinkSite site;
-  site.jump = a.offset();
-  site.target = static_cast<u16>(page_offset);
+  LinkSite& site = sites_.emplace_back();
+  site.target = page_offset;
   site.page = block_.physical & core::kPageMask;
   a.long_().jmp(stub);
+  site.field = a.offset() - 4;
   a.bind(stub);
   site.stub = a.offset();
-  store_rip(page_offset);
-  // link_site is patched in by the translator, which knows the site's address: a placeholder of the right
-  // size.
-  a.mov(kScratch1, u64{0x1122334455667788});
-  a.mov(DOPPEL_STATE(translator.link_site, 8), kScratch1);
-  a.jmp(context_.trampolines.exit);
-  sites_.push_back(site);
+  if (interrupt_shadow) a.mov(DOPPEL_STATE(interrupt_shadow, 1), 1);
+  emit_exit_through(sites_.size() - 1, page_offset);
+}
+
+//   if site.context == context and site.linear_page == code_page + distance:
+//     code_page = site.linear_page; jump site.code
+//   if --site.patience < 0: leave, to be linked;  else look the target up
+void BlockEmitter::emit_far_jump(i64 page_offset, bool backward) {
+  const i64 distance = page_offset & ~static_cast<i64>(core::kPageSize - 1);
+  const Label miss = a.newLabel(), leave = a.newLabel();
+  sites_.emplace_back().kind = LinkSite::Kind::kFar;
+  sites_.back().global = context_.kernel;
+  const std::size_t site = sites_.size() - 1;
+
+  load_site(site);
+  if (backward) {
+    a.cmp(DOPPEL_STATE(attention, 4), 0);
+    a.jne(miss);
+  }
+  a.mov(kScratch0,
+        context_.kernel ? DOPPEL_STATE(translator.global_context, 8) : DOPPEL_STATE(translator.context, 8));
+  a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, context)));
+  a.jne(miss);
+  a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
+  if (distance != 0) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(distance)));
+  a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, linear_page)));
+  a.jne(miss);
+  a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
+  a.jmp(ptr(kScratch1, offsetof(LinkSite, code), 8));
+
+  a.bind(miss);
+  a.sub(dword_ptr(kScratch1, offsetof(LinkSite, patience)), 1);
+  a.js(leave);
+  a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
+  a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
+  a.jmp(context_.trampolines.lookup);
+  a.bind(leave);
+  emit_exit_through(site, page_offset);
+}
+
+void BlockEmitter::emit_careful_site(const Insn& insn) {
+  const Label stub = a.newLabel();
+  LinkSite& site = sites_.emplace_back();
+  site.kind = LinkSite::Kind::kCareful;
+  site.target = static_cast<u16>(index_of(insn));
+  site.page = block_.physical & core::kPageMask;
+  a.long_().jmp(stub);
+  site.field = a.offset() - 4;
+  a.bind(stub);
+  site.stub = a.offset();
+  emit_exit_through(sites_.size() - 1, page_offset_ + insn.offset);
 }
 
 // A computed target in kScratch0 that is not canonical (with 48 bits; the interpreter knows of 57) faults
 // before anything of the instruction is done.
-void BlockEmitter::check_canonical(const Insn& insn) {
-  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
+static void compare_canonical(Assembler& a) {
   a.mov(kScratch1, kScratch0);
   a.sar(kScratch1, 47);
   a.add(kScratch1, 1);
   a.cmp(kScratch1, 1);
+}
+
+void BlockEmitter::check_canonical(const Insn& insn) {
+  slow_insns_.push_back({a.newLabel(), &insn});
+  compare_canonical(a);
   a.ja(slow_insns_.back().entry);
 }
 
-void BlockEmitter::emit_jump_to_rip(const Gp& rip) {
-  write_back(dirty_);
-  forget_vectors();
-  if (rip != kScratch0) a.mov(kScratch0, rip);
-  a.jmp(context_.trampolines.lookup);
+void BlockEmitter::emit_jump_to_rip(const Insn* unchecked, i32 undo_rsp) {
+  slow_lookups_.push_back({a.newLabel(), a.newLabel(), unchecked, undo_rsp});
+  const SlowLookup& slow = slow_lookups_.back();
+  if (context_.optimisations.inline_lookup)
+    emit_jump_cache_probe(a, context_.kernel, slow.entry, slow.reload);
+  else
+    a.jmp(slow.entry);
   ended_ = true;
+}
+
+void BlockEmitter::emit_slow_lookup(const SlowLookup& slow) {
+  a.bind(slow.entry);
+  const Label bad = a.newLabel();
+  if (slow.unchecked) {
+    compare_canonical(a);
+    a.ja(bad);
+  }
+  a.jmp(context_.trampolines.lookup);
+  if (context_.optimisations.inline_lookup) {
+    a.bind(slow.reload);
+    a.mov(kScratch0, ptr(kScratch1, offsetof(JumpCacheEntry, rip)));
+    a.jmp(context_.trampolines.lookup);
+  }
+  if (slow.unchecked) {
+    a.bind(bad);
+    const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
+    if (slow.undo_rsp != 0) a.lea(rsp_of_guest, ptr(rsp_of_guest, -slow.undo_rsp));
+    run_and_leave(*slow.unchecked);
+  }
 }
 
 void BlockEmitter::emit_cold_paths() {
   for (const SlowExit& exit : slow_exits_) {
     a.bind(exit.entry);
-    flags_ = Flags::kMemory;
-    dirty_ = exit.dirty;
+    flags_ = exit.flags;
     emit_jump(exit.target, exit.backward);
   }
-  for (const SlowAccess& slow : slow_accesses_) {
-    a.bind(slow.entry);
-    write_back(slow.dirty);
-    if (slow.spilled)
-      a.mov(kScratch0, DOPPEL_STATE(translator.effective_address, 8));
-    else
-      a.lea(kScratch0, slow.address);
-    a.mov(DOPPEL_STATE(translator.access, 4), slow.access);
-    a.call(context_.trampolines.fill);
-    const Label failed = a.newLabel();
-    a.jz(failed);
-    reload(slow.loaded);
-    a.jmp(slow.resume);
-    a.bind(failed);
-    run_and_leave(*slow.insn);
+  for (const SlowBranch& branch : slow_branches_) {
+    a.bind(branch.stub);
+    sites_[branch.site].stub = a.offset();
+    emit_exit_through(branch.site, sites_[branch.site].target);
   }
-  for (const SlowX87& slow : slow_x87_) {
+  for (const SlowLookup& slow : slow_lookups_) emit_slow_lookup(slow);
+  for (const SlowAccess& slow : slow_accesses_) emit_slow_access(slow);
+  for (const SlowResidence& slow : slow_residences_) {
     a.bind(slow.entry);
-    write_back(slow.dirty);
-    a.call(context_.trampolines.move_x87_in);
-    reload(slow.loaded);
-    a.jmp(slow.resume);
+    a.call(slow.trampoline);
+    a.jnz(slow.resume);
+    run_and_leave(*slow.insn);
   }
   for (const SlowInsn& slow : slow_insns_) {
     a.bind(slow.entry);
-    write_back(slow.dirty);
     run_and_leave(*slow.insn);
   }
-  dead_entry_ = a.offset();
-  store_rip(page_offset_);
-  a.mov(DOPPEL_STATE(translator.link_site, 8), 0);
-  a.jmp(context_.trampolines.exit);
 }
 
 }  // namespace doppel::jit::x64

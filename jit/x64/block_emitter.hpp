@@ -4,13 +4,14 @@
 //
 // Flags: guest arithmetic flags live in host EFLAGS between instructions; only where they are needed across
 // something that clobbers EFLAGS are they saved to translator.flags. At block boundaries live flags are in
-// memory. Vectors: guest XMM/YMM n is host XMM/YMM n, loaded at first use in the block, written back at every
-// exit.
+// memory. Vectors: guest XMM/YMM n is host XMM/YMM n; like the x87 registers they move into the host at their
+// first use and stay there until C++ code runs.
 #pragma once
 
 #include <asmjit/x86.h>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "core/cpuid.hpp"
@@ -20,13 +21,27 @@
 
 namespace doppel::jit::x64 {
 
-// A direct jump to another place of the same guest page; patched to go straight to the target's translation.
+// A way out of a block that the translator can join to what comes next.
 struct LinkSite {
-  u64 jump = 0;    // executable address of the 5-byte jump
-  u64 stub = 0;    // where it goes while it is not linked
-  u64 page = 0;    // physical page of both ends
-  u16 target = 0;  // page offset of the guest target
+  enum class Kind : u8 {
+    kNear,     // a direct jump within the guest page: patched to go straight to the target's translation
+    kFar,      // a direct jump to another guest page: goes to `code` while `context` and `linear_page` are
+               // the running ones
+    kCareful,  // to the same block from the instruction `target` on, without shared checks: patched
+  };
+  Kind kind = Kind::kNear;
   bool linked = false;
+  u16 target = 0;          // page offset of the guest target; kCareful: index of the instruction
+  u64 page = 0;            // physical page of both ends; not for kFar
+  u64 field = 0;           // executable address of the patched jump's displacement; not for kFar
+  u64 stub = 0;            // where the jump goes while it is not linked
+  Block* block = nullptr;  // that it leaves; nullptr: forgotten meanwhile
+  // --- kFar, read by emitted code.
+  bool global = false;  // compare with the global context
+  i32 patience = 0;     // misses until the site asks to be linked again
+  u64 context = 0;      // 0: none
+  u64 linear_page = 0;
+  u64 code = 0;
 };
 
 // Optimisations that can be switched off one by one, to find a miscompile.
@@ -37,13 +52,16 @@ struct Optimisations {
   bool native_x87 = true;
   bool flag_liveness = true;  // else flags are live everywhere
   bool chaining = true;       // else every jump goes through the jump cache
+  bool shared_checks = true;  // else every memory access has a soft-TLB check of its own
+  bool inline_lookup = true;  // else all computed jumps look for their target at one place
 };
 
 // What the emitter has to know about the world, and what it hands out.
 struct EmitterContext {
   const Trampolines& trampolines;
   const Optimisations& optimisations;
-  bool sse_usable = false, avx_usable = false, x87_usable = false;  // may be emitted as themselves
+  bool avx = false;     // the guest's CPU model has it, so vector registers are 32 bytes
+  bool kernel = false;  // found at CPL 0: jumps to other pages expect global ones
   // Flags that the code at `page_offset` of the block's page reads before it writes them.
   std::function<u8(u16 page_offset)> flags_live_at;
   // Whether the instruction there continues on the next page: its block depends on that page's mapping too.
@@ -54,44 +72,84 @@ class BlockEmitter {
  public:
   BlockEmitter(asmjit::x86::Assembler& assembler, const EmitterContext& context, const Block& block);
 
-  void emit();
+  // The block from its instruction number `first` on; without shared checks if `careful`.
+  void emit(u16 first, bool careful);
 
-  [[nodiscard]] bool uses_sse() const { return uses_sse_; }
-  [[nodiscard]] bool uses_avx() const { return uses_avx_; }
-  [[nodiscard]] bool uses_x87() const { return uses_x87_; }
-  // Offsets from the start of the emitted code in `jump` and `stub`.
+  // Offsets from the start of the emitted code in `field` and `stub`.
   [[nodiscard]] std::vector<LinkSite>& sites() { return sites_; }
-  // Offset of the code that leaves at the block's first instruction: entered when the block has been
-  // invalidated.
+  // Offset of the code that leaves at the first instruction: entered when the block has been invalidated.
   [[nodiscard]] u64 dead_entry() const { return dead_entry_; }
+  // Offsets of 8-byte constants that are to become addresses of the translator's copies of sites, by site.
+  struct SiteAddress {
+    u64 offset;
+    std::size_t site;
+  };
+  [[nodiscard]] const std::vector<SiteAddress>& site_addresses() const { return site_addresses_; }
+
+  // A linear address that one or two instructions compute, keeping EFLAGS.
+  enum class AddressKind : u8 {
+    kRegisters,  // base + index << scale + disp
+    kSegment,    // base of the segment `base` + disp
+    kCodePage,   // translator.code_page + disp
+    kComputed,   // none of these
+  };
+  struct Address {
+    u8 base = 0, index = 0, scale = 0;
+    i64 disp = 0;
+    AddressKind kind = AddressKind::kComputed;
+  };
 
  private:
   enum class Flags { kHost, kMemory };  // where the live ones are
 
+  // Bytes from an address' registers, and how many accesses of the block use them; 0: a computed address.
+  struct Range {
+    i64 low = 0, high = 0;
+    bool write = false;
+    u32 users = 0;
+  };
+  // A check that later accesses through the same registers share.
+  struct Share {
+    Address address;
+    Range range;     // of displacements when the check was made
+    i64 moved;       // what the registers have been moved by since
+    u32 alignment;   // known to hold
+    i64 aligned_at;  // at this displacement; 0: none
+    u32 home;        // translator.shared_addends
+  };
   // A soft-TLB miss: queued and emitted after the block.
   struct SlowAccess {
     asmjit::Label entry, resume;
     const Insn* insn;
-    Mem address;   // computes the address again; not used when `spilled`
-    bool spilled;  // the address is in translator.effective_address
-    u32 access;    // translator.access
-    u16 loaded, dirty;
+    Address address;
+    u32 access;  // translator.access
+    Range range;
   };
-  struct SlowX87 {  // the guest's x87 state moves into the host's FPU
+  struct SlowResidence {  // the guest's x87 or vector state moves into the host's registers
     asmjit::Label entry, resume;
-    u16 loaded, dirty;
+    u64 trampoline;
+    const Insn* insn;
   };
   struct SlowInsn {  // run in the interpreter, then leave
     asmjit::Label entry;
     const Insn* insn;
-    u16 dirty;
   };
   struct SlowExit {  // of a conditional branch
     asmjit::Label entry;
     i64 target;  // page offset, may lie outside the page
     bool backward;
-    u16 dirty;
+    Flags flags;
   };
+  struct SlowBranch {  // of a conditional branch that is a link site itself
+    asmjit::Label stub;
+    std::size_t site;
+  };
+  struct SlowLookup {  // of a computed jump whose target is not in the jump cache
+    asmjit::Label entry, reload;
+    const Insn* unchecked;  // the target may not be canonical: then this instruction is run, RSP put back
+    i32 undo_rsp;
+  };
+  static constexpr u32 kAccessWrites = 0x100;  // in translator.access
 
   // --- Analysis.
   void find_live_flags();
@@ -103,9 +161,15 @@ class BlockEmitter {
   [[nodiscard]] bool emit_stack(const Insn& insn);
   [[nodiscard]] bool emit_integer(const Insn& insn);
   [[nodiscard]] bool emit_divide(const Insn& insn);
-  void emit_for_kernel(const Insn& insn);
+  [[nodiscard]] bool emit_bit_string(const Insn& insn);
+  void emit_compare_exchange_pair(const Insn& insn);
+  [[nodiscard]] bool emit_kernel(const Insn& insn);
+  void only_at_cpl0(const Insn& insn);  // else the interpreter runs it. Clobbers EFLAGS
+  [[nodiscard]] bool emit_interrupts_on(const Insn& insn);
+  void emit_flags_push(const Insn& insn);
+  void emit_flags_pop(const Insn& insn);
+  [[nodiscard]] bool emit_mxcsr(const Insn& insn);
   [[nodiscard]] bool emit_vector(const Insn& insn);
-  void emit_zero_upper();
   [[nodiscard]] bool emit_x87(const Insn& insn);
   void emit_interpreted(const Insn& insn);
   void run_and_leave(const Insn& insn);  // in the interpreter
@@ -118,14 +182,32 @@ class BlockEmitter {
   void before_clobber(u8 live);  // EFLAGS are about to be lost; `live` are still needed
 
   // --- Memory.
-  // Host address of the memory operand, checked for `size` bytes, in kScratch0. Clobbers kScratch1 and
-  // EFLAGS.
-  void check_access(const Insn& insn, u32 size, bool write, bool aligned = false);
-  void check_address(const Insn& insn, const Mem& address, bool spilled, u32 size, bool write, bool aligned);
-  // The operand's effective address as a host memory operand, when its registers allow that.
-  [[nodiscard]] bool simple_address(const Insn& insn, Mem& out) const;
-  // The effective (with_segment: linear) address in kScratch0. Clobbers kScratch1.
+  // The host operand for the instruction's memory operand (for `address`), checked. It uses kScratch0 and
+  // guest registers; kScratch1 is clobbered. Flags that the instruction needs survive in memory if EFLAGS
+  // do not.
+  [[nodiscard]] Mem guest_memory(const Insn& insn, u32 size, bool write, u32 alignment = 1);
+  [[nodiscard]] Mem guest_memory(const Insn& insn, const Address& address, u32 size, bool write,
+                                 u32 alignment = 1);
+  // The same for the address in kScratch0. Clobbers EFLAGS.
+  [[nodiscard]] Mem computed_memory(const Insn& insn, u32 size, bool write, u32 alignment = 1);
+  [[nodiscard]] Address operand_address(const Insn& insn) const;
+  [[nodiscard]] Address register_address(u8 guest, i64 disp) const;
+  void load_address(const Gp& to, const Address& address, i64 disp);
+  [[nodiscard]] Mem host_operand(const Address& address, u32 size);
   void compute_address(const Insn& insn, bool with_segment);
+  void tlb_entry();
+  void check_range(const Address& address, const Range& range, const asmjit::Label& otherwise);
+  void check_stack(const Address& address, const Range& range, const asmjit::Label& otherwise);
+  void check_alignment(const Insn& insn, const Gp& address, u32 alignment);
+  void emit_slow_access(const SlowAccess& slow);
+
+  [[nodiscard]] std::optional<Range> range_of(const Insn& insn, const Address& like) const;
+  [[nodiscard]] Range plan_share(const Insn& insn, const Address& address, u32 size, bool write) const;
+  [[nodiscard]] static std::optional<i64> constant_move(const Insn& insn, const Address& address);
+  [[nodiscard]] Share* find_share(const Address& address, u32 size, bool write);
+  [[nodiscard]] Share* new_share(const Address& address, const Range& range);
+  [[nodiscard]] static Mem share_home(const Share& share);
+  void update_shares(const Insn& insn);
 
   // --- Registers.
   [[nodiscard]] static bool high_byte(const Operand& op) {
@@ -133,15 +215,25 @@ class BlockEmitter {
   }
   [[nodiscard]] static u8 host_of(const Operand& op) { return kHostOf[op.reg / 8]; }
   void load_guest(const Gp& host, u32 guest);
-  void vector_load(u8 number);
-  void reload(u16 loaded);  // the same registers again, after a call
-  void write_back(u16 dirty);
-  void forget_vectors() { loaded_ = dirty_ = 0; }
+  // The guest's vector registers are in the host's from here on (AVX ones too); what the instruction needs
+  // of the flags is kept.
+  void need_vectors(const Insn& insn, bool avx);
+  void need_x87(const Insn& insn);
+  void forget_residence() { vectors_checked_ = avx_checked_ = x87_checked_ = false; }
 
   // --- Leaving.
-  void emit_jump(i64 page_offset, bool backward);  // to a target known now; vectors are written back
+  void emit_jump(i64 page_offset, bool backward);  // to a target known now
+  void emit_near_jump(u16 page_offset, bool backward, bool interrupt_shadow = false);
+  void emit_near_branch(asmjit::x86::CondCode condition, u16 target);
+  void emit_far_jump(i64 page_offset, bool backward);
+  void emit_careful_site(const Insn& insn);
+  void emit_exit_through(std::size_t site, i64 page_offset);
+  void load_site(std::size_t site);  // its address in kScratch1
   void check_canonical(const Insn& insn);
-  void emit_jump_to_rip(const Gp& rip);  // to a computed target
+  // To the computed target in kScratch0. `unchecked`: it may not be canonical; then that instruction is run
+  // by the interpreter, with RSP moved back by `undo_rsp`.
+  void emit_jump_to_rip(const Insn* unchecked = nullptr, i32 undo_rsp = 0);
+  void emit_slow_lookup(const SlowLookup& slow);
   void store_rip(i64 page_offset);
   void emit_cold_paths();
 
@@ -157,16 +249,20 @@ class BlockEmitter {
   const Block& block_;
   const i64 page_offset_;  // of the block's first byte
   Flags flags_ = Flags::kMemory;
-  u16 loaded_ = 0, dirty_ = 0;  // vector registers
-  bool uses_sse_ = false, uses_avx_ = false, uses_x87_ = false;
-  bool x87_resident_ = false;  // checked in this block, and nothing has moved it out since
-  bool ended_ = false;         // control has left the block
+  bool vectors_checked_ = false, avx_checked_ = false, x87_checked_ = false;  // resident from here on
+  bool ended_ = false;                                                        // control has left the block
+  bool sharing_ = false;                                                      // shared checks
   std::vector<u8> live_after_;
+  std::vector<Share> shares_;
+  u32 next_share_ = 0;
   std::vector<SlowAccess> slow_accesses_;
-  std::vector<SlowX87> slow_x87_;
+  std::vector<SlowResidence> slow_residences_;
   std::vector<SlowInsn> slow_insns_;
   std::vector<SlowExit> slow_exits_;
+  std::vector<SlowBranch> slow_branches_;
+  std::vector<SlowLookup> slow_lookups_;
   std::vector<LinkSite> sites_;
+  std::vector<SiteAddress> site_addresses_;
   u64 dead_entry_ = 0;
 };
 

@@ -37,11 +37,14 @@ void CodeCache::append(std::span<const u8> code) {
 }
 
 // Executed by the thread that patches (one translator per vCPU), so plain stores suffice.
+void CodeCache::patch_displacement(u64 field, u64 target) {
+  const i32 displacement = static_cast<i32>(target - (field + sizeof(i32)));
+  std::memcpy(writable(field), &displacement, sizeof displacement);
+}
+
 void CodeCache::patch_jump(u64 at, u64 target) {
-  u8* jump = writable_ + (at - reinterpret_cast<u64>(executable_));
-  const i32 displacement = static_cast<i32>(target - (at + 5));
-  jump[0] = 0xe9;
-  std::memcpy(jump + 1, &displacement, sizeof displacement);
+  *writable(at) = 0xe9;
+  patch_displacement(at + 1, target);
 }
 
 }  // namespace doppel::jit::x64

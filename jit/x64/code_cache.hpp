@@ -22,12 +22,16 @@ class CodeCache {
   [[nodiscard]] u64 used() const { return used_; }
   // Copies code to the cursor and moves it on, 16-byte aligned. The caller checked left().
   void append(std::span<const u8> code);
-  // Makes the 5-byte jump at executable address `at` go to executable address `target`.
+  // Makes the jump whose 4-byte displacement lies at executable address `field` go to `target`.
+  void patch_displacement(u64 field, u64 target);
+  // Puts a 5-byte jump to `target` at executable address `at`.
   void patch_jump(u64 at, u64 target);
   // Drops everything after the first `keep` bytes.
   void truncate(u64 keep) { used_ = keep; }
 
  private:
+  [[nodiscard]] u8* writable(u64 at) const { return writable_ + (at - reinterpret_cast<u64>(executable_)); }
+
   u64 size_, used_ = 0;
   int fd_ = -1;
   u8* writable_ = nullptr;

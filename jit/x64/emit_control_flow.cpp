@@ -14,9 +14,15 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
   if (const auto condition = jcc_condition(insn.mnemonic)) {
     if (insn.op_size != 8) return false;
     flags_to_host();
-    if (live_at_target(target) != 0) save_flags();
-    slow_exits_.push_back({a.newLabel(), target, target <= next, dirty_});
-    a.j(*condition, slow_exits_.back().entry);
+    const u8 live = live_at_target(target);
+    const bool near = target >= 0 && target < static_cast<i64>(core::kPageSize);
+    if (live == 0 && near && target > next && context_.optimisations.chaining &&
+        !context_.crosses_page(static_cast<u16>(target))) {
+      emit_near_branch(*condition, static_cast<u16>(target));
+    } else {
+      slow_exits_.push_back({a.newLabel(), target, target <= next, flags_});
+      a.j(*condition, slow_exits_.back().entry);
+    }
     return true;
   }
 
@@ -25,8 +31,7 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
     case ZYDIS_MNEMONIC_JECXZ: {
       if (insn.op_size != 8) return false;
       const asmjit::Label taken = a.newLabel(), not_taken = a.newLabel();
-      if (flags_ == Flags::kHost && live_at_target(target) != 0) save_flags();
-      slow_exits_.push_back({a.newLabel(), target, target <= next, dirty_});
+      slow_exits_.push_back({a.newLabel(), target, target <= next, flags_});
       // The jump reaches 127 bytes only.
       a.jecxz(insn.mnemonic == ZYDIS_MNEMONIC_JRCXZ ? Gp(rcx) : Gp(ecx), taken);
       a.short_().jmp(not_taken);
@@ -44,14 +49,11 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
         return true;
       }
       before_clobber(kAllFlags);
-      if (insn.op[0].kind == OperandKind::kMemory) {
-        check_access(insn, 8, false);
-        a.mov(kScratch0, ptr(kScratch0));
-      } else {
+      if (insn.op[0].kind == OperandKind::kMemory)
+        a.mov(kScratch0, guest_memory(insn, 8, false));
+      else
         load_guest(kScratch0, insn.op[0].reg / 8);
-      }
-      check_canonical(insn);
-      emit_jump_to_rip(kScratch0);
+      emit_jump_to_rip(&insn);
       return true;
     }
 
@@ -61,27 +63,25 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
       const Mem home = DOPPEL_STATE(rip, 8);  // holds an indirect target while the return address is pushed
       before_clobber(kAllFlags);
-      if (insn.op[0].kind == OperandKind::kMemory) {
-        check_access(insn, 8, false);
-        a.mov(kScratch0, ptr(kScratch0));
-      } else if (!direct) {
+      if (insn.op[0].kind == OperandKind::kMemory)
+        a.mov(kScratch0, guest_memory(insn, 8, false));
+      else if (!direct)
         load_guest(kScratch0, insn.op[0].reg / 8);
-      }
       if (!direct) {
         check_canonical(insn);
         a.mov(home, kScratch0);
       }
-      check_address(insn, ptr(rsp_of_guest, -8), false, 8, true, false);
+      const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
       a.mov(kScratch1, DOPPEL_STATE(translator.code_page, 8));
       a.lea(kScratch1, ptr(kScratch1, static_cast<i32>(next)));
-      a.mov(ptr(kScratch0), kScratch1);
+      a.mov(pushed, kScratch1);
       a.lea(rsp_of_guest, ptr(rsp_of_guest, -8));
       if (direct) {
         emit_jump(target, target <= next);
         ended_ = true;
       } else {
         a.mov(kScratch0, home);
-        emit_jump_to_rip(kScratch0);
+        emit_jump_to_rip();
       }
       return true;
     }
@@ -89,18 +89,27 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
     case ZYDIS_MNEMONIC_RET: {
       if ((insn.flags & kFar) || insn.op_size != 8) return false;
       const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
+      const i32 popped = 8 + static_cast<i32>(static_cast<u16>(insn.imm));
       before_clobber(kAllFlags);
-      check_address(insn, ptr(rsp_of_guest), false, 8, false, false);
-      a.mov(kScratch0, ptr(kScratch0));
-      check_canonical(insn);
-      a.lea(rsp_of_guest, ptr(rsp_of_guest, 8 + static_cast<i32>(static_cast<u16>(insn.imm))));
-      emit_jump_to_rip(kScratch0);
+      a.mov(kScratch0, guest_memory(insn, register_address(core::kRsp, 0), 8, false));
+      a.lea(rsp_of_guest, ptr(rsp_of_guest, popped));
+      emit_jump_to_rip(&insn, popped);
       return true;
     }
 
     default:
       return false;
   }
+}
+
+// Patched to go straight to the target's translation.
+void BlockEmitter::emit_near_branch(CondCode condition, u16 target) {
+  slow_branches_.push_back({a.newLabel(), sites_.size()});
+  LinkSite& site = sites_.emplace_back();
+  site.target = target;
+  site.page = block_.physical & core::kPageMask;
+  a.long_().j(condition, slow_branches_.back().stub);
+  site.field = a.offset() - 4;
 }
 
 }  // namespace doppel::jit::x64

@@ -3,6 +3,7 @@
 
 #include "jit/x64/block_emitter.hpp"
 #include "jit/x64/host_instruction.hpp"
+#include "jit/x64/mnemonic_facts.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -60,14 +61,6 @@ const std::bitset<ZYDIS_MNEMONIC_MAX_VALUE + 1>& plain_instructions() {
   return set;
 }
 
-bool writes_first_operand(u16 mnemonic) {
-  return mnemonic != ZYDIS_MNEMONIC_CMP && mnemonic != ZYDIS_MNEMONIC_TEST && mnemonic != ZYDIS_MNEMONIC_BT &&
-         mnemonic != ZYDIS_MNEMONIC_MUL;
-}
-bool writes_second_operand(u16 mnemonic) {
-  return mnemonic == ZYDIS_MNEMONIC_XCHG || mnemonic == ZYDIS_MNEMONIC_XADD ||
-         mnemonic == ZYDIS_MNEMONIC_MULX;
-}
 bool is_single_multiply(const Insn& insn) {
   return insn.mnemonic == ZYDIS_MNEMONIC_IMUL && insn.op[1].kind == OperandKind::kNone;
 }
@@ -79,50 +72,59 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH: {
       const bool immediate = insn.op[0].kind == OperandKind::kImmediate;
-      if (insn.op_size != 8 || (!immediate && insn.op[0].kind != OperandKind::kGpr)) return false;
-      before_clobber(needed_by(insn));
-      check_address(insn, ptr(guest_rsp, -8), false, 8, true, false);
+      if (insn.op_size != 8 || insn.op[0].kind == OperandKind::kSegment) return false;
+      const Mem spilled = DOPPEL_STATE(translator.pushed, 8);
+      const bool from_memory = insn.op[0].kind == OperandKind::kMemory;
+      if (from_memory) {
+        a.mov(kScratch1, guest_memory(insn, 8, false));
+        a.mov(spilled, kScratch1);
+      }
+      const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
       if (immediate) {
-        a.mov(qword_ptr(kScratch0), static_cast<i64>(static_cast<i32>(insn.imm)));
+        a.mov(pushed, static_cast<i64>(static_cast<i32>(insn.imm)));
+      } else if (from_memory) {
+        a.mov(kScratch1, spilled);
+        a.mov(pushed, kScratch1);
       } else if (const u8 host = host_of(insn.op[0]); host == kInMemory) {
         a.mov(kScratch1, gpr_home(insn.op[0].reg / 8));
-        a.mov(ptr(kScratch0), kScratch1);
+        a.mov(pushed, kScratch1);
       } else {
-        a.mov(ptr(kScratch0), gpq(host));
+        a.mov(pushed, gpq(host));
       }
       a.lea(guest_rsp, ptr(guest_rsp, -8));
       return true;
     }
     case ZYDIS_MNEMONIC_POP: {
       if (insn.op_size != 8 || insn.op[0].kind != OperandKind::kGpr) return false;
-      before_clobber(needed_by(insn));
-      check_address(insn, ptr(guest_rsp), false, 8, false, false);
+      const Mem popped = guest_memory(insn, register_address(core::kRsp, 0), 8, false);
       const u8 host = host_of(insn.op[0]);
-      a.lea(guest_rsp, ptr(guest_rsp, 8));  // POP RSP loads what it popped
       if (host == kInMemory) {
-        a.mov(kScratch1, ptr(kScratch0));
+        a.mov(kScratch1, popped);
         a.mov(gpr_home(insn.op[0].reg / 8), kScratch1);
       } else {
-        a.mov(gpq(host), ptr(kScratch0));
+        a.mov(gpq(host), popped);
       }
+      if (insn.op[0].reg != core::kRsp * 8) a.lea(guest_rsp, ptr(guest_rsp, 8));
       return true;
     }
     case ZYDIS_MNEMONIC_LEAVE: {
       if (insn.op_size != 8) return false;
-      before_clobber(needed_by(insn));
-      check_address(insn, ptr(rbp), false, 8, false, false);
+      const Mem saved = guest_memory(insn, register_address(core::kRbp, 0), 8, false);
       a.lea(guest_rsp, ptr(rbp, 8));
-      a.mov(rbp, ptr(kScratch0));
+      a.mov(rbp, saved);
       return true;
     }
     case ZYDIS_MNEMONIC_LEA: {
       const u8 host = host_of(insn.op[0]);
       const u32 size = insn.op[0].size;
-      Mem address;
       Insn plain = insn;  // LEA takes no segment
       plain.flags &= static_cast<u16>(~kSegmentBase);
-      if (size != 2 && host != kInMemory && simple_address(plain, address)) {
-        a.lea(sized(host, size), address);
+      const Address address = operand_address(plain);
+      if (size >= 4 && host != kInMemory && address.kind == AddressKind::kRegisters) {
+        // A register that lives in memory passes through the target, which may be the other one.
+        const bool direct = !in_memory(address.base) && !in_memory(address.index);
+        load_address(direct ? sized(host, size) : kScratch0, address, address.disp);
+        if (!direct) a.mov(sized(host, size), sized(static_cast<u8>(kScratch0.id()), size));
         return true;
       }
       compute_address(plain, false);
@@ -144,19 +146,22 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
     case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_PREFETCHW:
       return true;
-    case ZYDIS_MNEMONIC_CLI:
-    case ZYDIS_MNEMONIC_SWAPGS:
-      if (insn.flow == Flow::kNext) {
-        emit_for_kernel(insn);
-        return true;
-      }
-      return false;
     case ZYDIS_MNEMONIC_PAUSE:
       a.pause();
       return true;
     case ZYDIS_MNEMONIC_DIV:
     case ZYDIS_MNEMONIC_IDIV:
       return emit_divide(insn);
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+      return insn.op[0].kind == OperandKind::kMemory && insn.op[1].kind == OperandKind::kGpr &&
+             emit_bit_string(insn);
+    case ZYDIS_MNEMONIC_CMPXCHG8B:
+    case ZYDIS_MNEMONIC_CMPXCHG16B:
+      emit_compare_exchange_pair(insn);
+      return true;
     case ZYDIS_MNEMONIC_LFENCE:
       a.lfence();
       return true;
@@ -171,20 +176,45 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
   }
 }
 
-// CLI and SWAPGS at CPL 0; at other levels the interpreter decides.
-void BlockEmitter::emit_for_kernel(const Insn& insn) {
-  before_clobber(needed_by(insn));
-  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
-  a.cmp(DOPPEL_STATE(cpl, 1), 0);
-  a.jne(slow_insns_.back().entry);
-  if (insn.mnemonic == ZYDIS_MNEMONIC_CLI) {
-    a.and_(DOPPEL_STATE(rflags, 4), ~static_cast<i32>(core::kIf));
-    return;
+// BT and its relatives with a bit offset that reaches beyond the operand:
+//   the operand is at address + (offset >> 3 rounded down to the operand's size)
+bool BlockEmitter::emit_bit_string(const Insn& insn) {
+  const u32 size = insn.op_size;
+  const Gp offset = sized(static_cast<u8>(kScratch1.id()), size);
+  const Mem spilled = DOPPEL_STATE(translator.effective_address, 8);
+  const u32 guest = insn.op[1].reg / 8u;
+  const auto id = host_instruction(insn.mnemonic);
+  if (size < 4 || !id || insn.address_mask != ~u64{0}) return false;
+  const u8 needed = needed_by(insn);
+  before_clobber(needed);
+  compute_address(insn, true);
+  load_guest(kScratch1, guest);
+  if (size == 4) a.movsxd(kScratch1, kScratch1.r32());
+  a.sar(kScratch1, 3);
+  a.and_(kScratch1, -static_cast<i32>(size));
+  a.add(kScratch0, kScratch1);
+  const Mem operand = computed_memory(insn, size, insn.mnemonic != ZYDIS_MNEMONIC_BT);
+  load_guest(kScratch1, guest);
+  a.and_(kScratch1.r32(), size * 8 - 1);
+  if (needed != 0) {
+    a.mov(spilled, kScratch1);
+    flags_to_host();
+    a.mov(kScratch1, spilled);
   }
-  a.mov(kScratch0, segment_base(core::kGs));
-  a.mov(kScratch1, DOPPEL_STATE(kernel_gs_base, 8));
-  a.mov(segment_base(core::kGs), kScratch1);
-  a.mov(DOPPEL_STATE(kernel_gs_base, 8), kScratch0);
+  if (insn.flags & kLock) a.lock();
+  a.emit(*id, operand, offset);
+  flags_ = Flags::kHost;
+  return true;
+}
+
+// CMPXCHG8B, CMPXCHG16B: RDX:RAX and RCX:RBX are the host's.
+void BlockEmitter::emit_compare_exchange_pair(const Insn& insn) {
+  const bool wide = insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
+  const Mem operand = guest_memory(insn, wide ? 16 : 8, true, wide ? 16 : 1);
+  if (needed_by(insn) != 0) flags_to_host();
+  if (insn.flags & kLock) a.lock();
+  wide ? a.cmpxchg16b(operand) : a.cmpxchg8b(operand);
+  flags_ = Flags::kHost;
 }
 
 // DIV and IDIV of 4 and 8 bytes, where the quotient is sure to fit: the high half is below the divisor (DIV),
@@ -197,12 +227,11 @@ bool BlockEmitter::emit_divide(const Insn& insn) {
   const Gp divisor = sized(static_cast<u8>(kScratch1.id()), size);
   const Gp other = sized(static_cast<u8>(kScratch0.id()), size);
   if (insn.op[0].kind == OperandKind::kMemory) {
-    check_access(insn, size, false);
-    a.mov(divisor, ptr(kScratch0, 0, size));
+    a.mov(divisor, guest_memory(insn, size, false));
   } else {
     load_guest(kScratch1, insn.op[0].reg / 8u);
   }
-  slow_insns_.push_back({a.newLabel(), &insn, dirty_});
+  slow_insns_.push_back({a.newLabel(), &insn});
   const asmjit::Label slow = slow_insns_.back().entry;
   if (insn.mnemonic == ZYDIS_MNEMONIC_DIV) {
     a.cmp(sized(core::kRdx, size), divisor);
@@ -264,12 +293,12 @@ bool BlockEmitter::emit_integer(const Insn& insn) {
 
   const bool has_memory = memory != nullptr;
   const u8 needed = needed_by(insn);
+  Mem host_memory;
   if (has_memory) {
-    before_clobber(needed);
     const bool write =
         (memory == &insn.op[0] && writes_first_operand(mnemonic) && !is_single_multiply(insn)) ||
         (memory == &insn.op[1] && writes_second_operand(mnemonic));
-    check_access(insn, memory->size, write);
+    host_memory = guest_memory(insn, memory->size, write);
   }
   if (needed != 0 && insn.flags_read + insn.flags_written != 0) flags_to_host();
 
@@ -287,7 +316,7 @@ bool BlockEmitter::emit_integer(const Insn& insn) {
     const Operand& op = insn.op[i];
     switch (op.kind) {
       case OperandKind::kMemory:
-        operands[count++] = ptr(kScratch0, 0, op.size);
+        operands[count++] = host_memory;
         break;
       case OperandKind::kImmediate:
         operands[count++] = asmjit::Imm(static_cast<i64>(insn.imm));

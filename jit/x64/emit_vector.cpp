@@ -1,6 +1,5 @@
 // SSE to SSE4.2, AES, PCLMUL, SHA, AVX, AVX2, FMA and F16C: emitted as themselves on the host's vector
 // registers, under the guest's MXCSR (whose exceptions are all masked while translated code runs).
-#include <algorithm>
 #include <string_view>
 
 #include "jit/x64/block_emitter.hpp"
@@ -33,47 +32,12 @@ bool needs_alignment(std::string_view name, u32 size) {
   return true;
 }
 
-// Whether the instruction replaces its whole first operand, so that the old value need not be loaded.
-bool replaces_destination(std::string_view name, const Insn& insn, bool upper_halves_matter) {
-  if (name[0] == 'v') {
-    for (const std::string_view reader :
-         {"vfm", "vfnm", "vcomis", "vucomis", "vptest", "vtestp", "vpcmpistr"})
-      if (name.starts_with(reader)) return false;
-    return true;
-  }
-  if (upper_halves_matter) return false;
-  for (const std::string_view move :
-       {"movaps", "movapd", "movups", "movupd", "movdqa", "movdqu", "movd", "lddqu", "pshufd", "cvtdq2"})
-    if (name.starts_with(move)) return true;
-  return insn.op[1].kind == OperandKind::kMemory && (name == "movss" || name == "movsd" || name == "movq");
-}
-
-bool implicit_xmm0(u16 mnemonic) {
-  return mnemonic == ZYDIS_MNEMONIC_BLENDVPS || mnemonic == ZYDIS_MNEMONIC_BLENDVPD ||
-         mnemonic == ZYDIS_MNEMONIC_PBLENDVB || mnemonic == ZYDIS_MNEMONIC_SHA256RNDS2;
-}
-
 }  // namespace
 
-// Upper halves of all registers: those in host registers by the instruction, the others in memory.
-void BlockEmitter::emit_zero_upper() {
-  uses_avx_ = true;
-  a.mov(kScratch1.r32(), 0);
-  for (u32 number = 0; number < 16; ++number) {
-    if (loaded_ >> number & 1) continue;
-    for (const i64 half : {16, 24}) {
-      Mem upper = vector_home(number, 8);
-      upper.addOffset(half);
-      a.mov(upper, kScratch1);
-    }
-  }
-  a.vzeroupper();
-  dirty_ |= loaded_;
-}
-
 bool BlockEmitter::emit_vector(const Insn& insn) {
-  if (insn.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER && context_.avx_usable) {
-    emit_zero_upper();
+  if (insn.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER && context_.avx) {
+    need_vectors(insn, true);
+    a.vzeroupper();
     return true;
   }
   const Operand* memory = nullptr;
@@ -102,23 +66,17 @@ bool BlockEmitter::emit_vector(const Insn& insn) {
   // Conversions from memory to general registers have no vector operand.
   if (!vector && !name.starts_with("cvt") && !name.starts_with("vcvt")) return false;
   const bool vex = name[0] == 'v';
-  if (vex ? !context_.avx_usable : !context_.sse_usable) return false;
+  if (vex && !context_.avx) return false;
   if (interpreted(name) || insn.index > core::kGprZero) return false;
   const auto id = host_instruction(insn.mnemonic);
   if (!id || (memory && (memory->size == 0 || memory->size > 32))) return false;
 
-  (vex ? uses_avx_ : uses_sse_) = true;
-  const bool fresh =
-      insn.op[0].kind == OperandKind::kVector && replaces_destination(name, insn, context_.avx_usable);
-  for (u32 i = fresh ? 1 : 0; i < 4; ++i)
-    if (insn.op[i].kind == OperandKind::kVector) vector_load(insn.op[i].reg);
-  if (implicit_xmm0(insn.mnemonic)) vector_load(0);
-
+  need_vectors(insn, vex);
   const u8 needed = needed_by(insn);
-  if (memory) {
-    before_clobber(needed);
-    check_access(insn, memory->size, memory == &insn.op[0], needs_alignment(name, memory->size));
-  }
+  Mem host_memory;
+  if (memory)
+    host_memory = guest_memory(insn, memory->size, memory == &insn.op[0],
+                               needs_alignment(name, memory->size) ? memory->size : 1);
   if (needed != 0 && insn.flags_written != 0) flags_to_host();
   if (resident) a.mov(kScratch1, gpr_home(resident->reg / 8u));
 
@@ -130,7 +88,7 @@ bool BlockEmitter::emit_vector(const Insn& insn) {
         operands[count++] = op.size == 32 ? Vec(ymm(op.reg)) : Vec(xmm(op.reg));
         break;
       case OperandKind::kMemory:
-        operands[count++] = ptr(kScratch0, 0, op.size);
+        operands[count++] = host_memory;
         break;
       case OperandKind::kImmediate:
         operands[count++] = asmjit::Imm(static_cast<i64>(insn.imm));
@@ -146,10 +104,6 @@ bool BlockEmitter::emit_vector(const Insn& insn) {
   }
   if (a.emitOpArray(*id, operands, count) != asmjit::kErrorOk) return false;
   if (resident == &insn.op[0]) a.mov(gpr_home(resident->reg / 8u), kScratch1);
-  if (insn.op[0].kind == OperandKind::kVector) {
-    loaded_ |= static_cast<u16>(1u << insn.op[0].reg);
-    dirty_ |= static_cast<u16>(1u << insn.op[0].reg);
-  }
   if (insn.flags_written != 0) flags_ = Flags::kHost;
   return true;
 }

@@ -36,27 +36,20 @@ bool stores(std::string_view name) {
 }  // namespace
 
 bool BlockEmitter::emit_x87(const Insn& insn) {
-  if (insn.x87_opcode == 0 || !context_.x87_usable || interpreted(insn.mnemonic)) return false;
+  if (insn.x87_opcode == 0 || interpreted(insn.mnemonic)) return false;
   const auto* memory = std::ranges::find(insn.op, OperandKind::kMemory, &Operand::kind);
   const bool has_memory = memory != std::end(insn.op);
   if (has_memory && memory->size == 0) return false;
 
-  uses_x87_ = true;
+  need_x87(insn);
   const u8 needed = needed_by(insn);
-  if (!x87_resident_ || has_memory) before_clobber(needed);
-  if (!x87_resident_) {
-    slow_x87_.push_back({a.newLabel(), a.newLabel(), loaded_, dirty_});
-    a.cmp(DOPPEL_STATE(translator.x87_resident, 4), 0);
-    a.je(slow_x87_.back().entry);
-    a.bind(slow_x87_.back().resume);
-    x87_resident_ = true;
-  }
+  // x87 instructions have no free choice of address registers here: the operand becomes [r14].
   if (has_memory)
-    check_access(insn, memory->size,
-                 stores(ZydisMnemonicGetString(static_cast<ZydisMnemonic>(insn.mnemonic))));
+    a.lea(kScratch0, guest_memory(insn, memory->size,
+                                  stores(ZydisMnemonicGetString(static_cast<ZydisMnemonic>(insn.mnemonic)))));
   if (needed != 0 && insn.flags_read + insn.flags_written != 0) flags_to_host();
 
-  // The same opcode; a memory operand becomes [r14]: REX.B, ModRM with mod 0 and r/m 110.
+  // The same opcode; [r14] is REX.B, ModRM with mod 0 and r/m 110.
   if (has_memory) {
     const u8 bytes[] = {0x41, insn.x87_opcode,
                         static_cast<u8>((insn.x87_modrm & 0x38) | (kScratch0.id() & 7))};

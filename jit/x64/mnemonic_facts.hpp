@@ -52,19 +52,6 @@ namespace doppel::jit::x64 {
   }
 }
 
-[[nodiscard]] inline bool is_conditional_jump(const Insn& insn) {
-  switch (insn.mnemonic) {
-    case ZYDIS_MNEMONIC_LOOP:
-    case ZYDIS_MNEMONIC_LOOPE:
-    case ZYDIS_MNEMONIC_LOOPNE:
-    case ZYDIS_MNEMONIC_JCXZ:
-    case ZYDIS_MNEMONIC_JECXZ:
-    case ZYDIS_MNEMONIC_JRCXZ:
-      return true;
-    default:
-      return jcc_condition(insn.mnemonic).has_value();
-  }
-}
 [[nodiscard]] inline bool is_direct_jump(const Insn& insn) {
   return insn.mnemonic == ZYDIS_MNEMONIC_JMP && insn.op[0].kind == OperandKind::kImmediate &&
          !(insn.flags & kFar);
@@ -107,6 +94,16 @@ namespace doppel::jit::x64 {
   for (const Operand& op : insn.op)
     if (op.kind == OperandKind::kMmx || op.kind == OperandKind::kX87) return true;
   return saves_state(insn.mnemonic);
+}
+
+// Of general-register instructions that are emitted as themselves.
+[[nodiscard]] inline bool writes_first_operand(u16 mnemonic) {
+  return mnemonic != ZYDIS_MNEMONIC_CMP && mnemonic != ZYDIS_MNEMONIC_TEST && mnemonic != ZYDIS_MNEMONIC_BT &&
+         mnemonic != ZYDIS_MNEMONIC_MUL;
+}
+[[nodiscard]] inline bool writes_second_operand(u16 mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_XCHG || mnemonic == ZYDIS_MNEMONIC_XADD ||
+         mnemonic == ZYDIS_MNEMONIC_MULX;
 }
 
 [[nodiscard]] inline bool is_shift(u16 mnemonic) {

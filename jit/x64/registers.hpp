@@ -22,6 +22,18 @@ inline constexpr std::array<u8, 16> kHostOf = {
     8, 9, kInMemory, kInMemory, 12,           10, 11, kInMemory  // R8 .. R15
 };
 
+// Of a CpuState::gpr slot; the slots of RIP and zero are in no register.
+[[nodiscard]] inline bool in_memory(u8 slot) {
+  return slot < 16 && kHostOf[slot] == kInMemory;
+}
+
+// Register sets that may be used without a fault: TranslatorState::usable. The first two are also the values
+// of TranslatorState::vectors_resident.
+enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2, kX87Usable = 4 };
+
+// Exception masks of MXCSR: translated code runs only while all are set.
+inline constexpr u32 kMxcsrMasks = 0x1f80;
+
 // Scratch: addresses and soft-TLB entries. Both need REX, so AH..BH cannot be combined with them.
 inline const Gp kScratch0 = asmjit::x86::r14;
 inline const Gp kScratch1 = asmjit::x86::r15;

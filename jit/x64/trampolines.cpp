@@ -4,6 +4,7 @@
 
 #include "core/log.hpp"
 #include "jit/x64/registers.hpp"
+#include "mmu/tlb.hpp"
 
 namespace doppel::jit::x64 {
 namespace {
@@ -19,21 +20,20 @@ constexpr bool caller_saved(u8 host) {
 }
 
 // `shift`: how far RSP is below the state (8 inside a called trampoline).
+Mem shifted(Mem m, i32 shift) {
+  m.addOffset(shift);
+  return m;
+}
+
 void move_registers(Assembler& a, bool store, i32 shift, bool only_caller_saved) {
   for (u32 guest = 0; guest < 16; ++guest) {
     if (kHostOf[guest] == kInMemory || (only_caller_saved && !caller_saved(kHostOf[guest]))) continue;
-    Mem home = gpr_home(guest);
-    home.addOffset(shift);
+    const Mem home = shifted(gpr_home(guest), shift);
     if (store)
       a.mov(home, gpq(kHostOf[guest]));
     else
       a.mov(gpq(kHostOf[guest]), home);
   }
-}
-
-Mem shifted(Mem m, i32 shift) {
-  m.addOffset(shift);
-  return m;
 }
 
 void emit_enter(Assembler& a) {
@@ -54,32 +54,113 @@ void emit_return(Assembler& a) {
   a.ret();
 }
 
-void emit_exit(Assembler& a) {
+void move_vectors(Assembler& a, bool store, i32 shift, bool avx) {
+  for (u32 number = 0; number < 16; ++number) {
+    const Mem home = shifted(vector_home(number, avx ? 32 : 16), shift);
+    if (avx && store)
+      a.vmovups(home, ymm(number));
+    else if (avx)
+      a.vmovups(ymm(number), home);
+    else if (store)
+      a.movups(home, xmm(number));
+    else
+      a.movups(xmm(number), home);
+  }
+}
+
+// Vector registers to CpuState, if they hold the guest's.
+void move_vectors_out(Assembler& a, i32 shift, bool avx) {
+  const asmjit::Label out = a.newLabel();
+  const Mem resident = shifted(DOPPEL_STATE(translator.vectors_resident, 4), shift);
+  a.cmp(resident, 0);
+  a.je(out);
+  move_vectors(a, true, shift, avx);
+  if (avx) a.vzeroupper();
+  a.mov(resident, 0);
+  a.bind(out);
+}
+
+constexpr i32 kPushed = 8;  // the return address in a called trampoline
+
+void emit_move_vectors_in(Assembler& a, u32 needed, bool avx) {
+  const asmjit::Label done = a.newLabel(), loaded = a.newLabel();
+  const Mem resident = shifted(DOPPEL_STATE(translator.vectors_resident, 4), kPushed);
+  a.mov(kScratch0.r32(), shifted(DOPPEL_STATE(translator.usable, 4), kPushed));
+  a.test(kScratch0.r32(), kSseUsable);
+  a.jz(done);
+  a.cmp(resident, 0);
+  a.jne(loaded);
+  move_vectors(a, false, kPushed, avx);
+  a.bind(loaded);
+  a.and_(kScratch0.r32(), kSseUsable | kAvxUsable);
+  a.mov(resident, kScratch0.r32());
+  a.test(kScratch0.r32(), needed);
+  a.bind(done);
+  a.ret();
+}
+
+void emit_exit(Assembler& a, bool avx) {
   move_registers(a, true, 0, false);
+  move_vectors_out(a, 0, avx);
   a.stmxcsr(DOPPEL_STATE(mxcsr, 4));
   a.ldmxcsr(DOPPEL_STATE(translator.host_mxcsr, 4));
   emit_return(a);
 }
 
-// Calls `function`(CpuState*, kScratch0); its result goes to kScratch0.
-void emit_call(Assembler& a, u64 function) {
-  constexpr i32 kPushed = 8;  // the return address
-  move_registers(a, true, kPushed, true);
+void emit_plain_call(Assembler& a, u64 function) {
   a.lea(rdi, ptr(rsp, kPushed));
   a.mov(rsi, kScratch0);
   a.sub(rsp, 8);
   a.mov(rax, function);
   a.call(rax);
   a.add(rsp, 8);
+}
+
+void emit_stack_page(Assembler& a) {
+  constexpr u32 kIndexMask = (mmu::kTlbEntries - 1) * sizeof(mmu::TlbEntry);
+  const asmjit::Label done = a.newLabel();
+  a.and_(kScratch0, -4096);
+  a.and_(kScratch1, -4096);
+  a.cmp(kScratch0, kScratch1);
+  a.jne(done);
+  a.shr(kScratch1, 12 - 5);
+  a.and_(kScratch1.r32(), kIndexMask);
+  a.add(kScratch1, shifted(DOPPEL_STATE(tlb, 8), kPushed));
+  a.cmp(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, write)));
+  a.jne(done);
+  a.cmp(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, read)));
+  a.jne(done);
+  a.mov(shifted(DOPPEL_STATE(translator.stack_page, 8), kPushed), kScratch0);
+  a.mov(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
+  a.mov(shifted(DOPPEL_STATE(translator.stack_addend, 8), kPushed), kScratch0);
+  a.bind(done);
+  a.ret();
+}
+
+// Calls `function`(CpuState*, kScratch0); its result goes to kScratch0.
+void emit_call(Assembler& a, u64 function, bool avx) {
+  const asmjit::Label vectors = a.newLabel(), done = a.newLabel();
+  move_registers(a, true, kPushed, true);
+  a.cmp(shifted(DOPPEL_STATE(translator.vectors_resident, 4), kPushed), 0);
+  a.jne(vectors);
+  emit_plain_call(a, function);
+  a.bind(done);
   a.mov(kScratch0, rax);
   move_registers(a, false, kPushed, true);
   a.test(kScratch0, kScratch0);
   a.ret();
+  a.bind(vectors);
+  move_vectors(a, true, kPushed, avx);
+  if (avx) a.vzeroupper();
+  emit_plain_call(a, function);
+  move_vectors(a, false, kPushed, avx);
+  a.jmp(done);
 }
 
 // Common to both ways of running an instruction: everything to CpuState, the call, the verdict in EAX.
-void emit_run(Assembler& a, u64 function, i32 shift, bool plain) {
+void emit_run(Assembler& a, u64 function, i32 shift, bool plain, bool avx) {
   move_registers(a, true, shift, false);
+  move_vectors_out(a, shift, avx);
   a.mov(shifted(gpr_home(core::kGprRip), shift), kScratch1);
   if (!plain) {
     a.stmxcsr(shifted(DOPPEL_STATE(mxcsr, 4), shift));
@@ -95,7 +176,30 @@ void emit_run(Assembler& a, u64 function, i32 shift, bool plain) {
 
 }  // namespace
 
-Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
+//   entry = jump_cache[(rip ^ rip >> 12) % entries];
+//   if entry.rip == rip and nothing asks for attention and entry.context == context:
+//     code_page = page of rip;  jump entry.code
+void emit_jump_cache_probe(Assembler& a, bool global, const asmjit::Label& miss,
+                           const asmjit::Label& reload) {
+  a.mov(kScratch1, kScratch0);
+  a.shr(kScratch1, 12);
+  a.xor_(kScratch1.r32(), kScratch0.r32());
+  a.and_(kScratch1.r32(), kJumpCacheEntries - 1);
+  a.shl(kScratch1.r32(), 5);
+  a.add(kScratch1, DOPPEL_STATE(translator.jump_cache, 8));
+  a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, rip)), kScratch0);
+  a.jne(miss);
+  a.cmp(DOPPEL_STATE(attention, 4), 0);
+  a.jne(miss);
+  a.and_(kScratch0, -4096);
+  a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
+  a.mov(kScratch0, global ? DOPPEL_STATE(translator.global_context, 8) : DOPPEL_STATE(translator.context, 8));
+  a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, context)), kScratch0);
+  a.jne(reload);
+  a.jmp(ptr(kScratch1, offsetof(JumpCacheEntry, code), 8));
+}
+
+Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks, bool avx) {
   asmjit::CodeHolder code;
   code.init(asmjit::Environment::host(), cache.cursor());
   Assembler a(&code);
@@ -109,18 +213,24 @@ Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
 
   t.exit = here();
   a.bind(exit);
-  emit_exit(a);
+  emit_exit(a, avx);
 
   t.fill = here();
-  emit_call(a, reinterpret_cast<u64>(callbacks.fill));
+  emit_call(a, reinterpret_cast<u64>(callbacks.fill), avx);
   t.move_x87_in = here();
-  emit_call(a, reinterpret_cast<u64>(callbacks.move_x87_in));
+  emit_call(a, reinterpret_cast<u64>(callbacks.move_x87_in), avx);
+  t.stack_page = here();
+  emit_stack_page(a);
+  t.move_vectors_in = here();
+  emit_move_vectors_in(a, kSseUsable, avx);
+  t.move_avx_in = here();
+  emit_move_vectors_in(a, kAvxUsable, avx);
 
   for (const bool plain : {false, true}) {
     asmjit::Label leave = a.newLabel(), leave_call = a.newLabel(), resume = a.newLabel(),
                   resume_call = a.newLabel();
     (plain ? t.run_plain_in_block : t.run_in_block) = here();
-    emit_run(a, reinterpret_cast<u64>(callbacks.run_in_block), 8, plain);
+    emit_run(a, reinterpret_cast<u64>(callbacks.run_in_block), 8, plain, avx);
     a.cmp(eax, static_cast<u32>(After::kLeave));
     a.je(leave_call);
     a.ja(resume_call);
@@ -148,38 +258,21 @@ Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks) {
     a.jmp(lookup);
 
     (plain ? t.run_plain_and_leave : t.run_and_leave) = here();
-    emit_run(a, reinterpret_cast<u64>(callbacks.run_and_leave), 0, plain);
+    emit_run(a, reinterpret_cast<u64>(callbacks.run_and_leave), 0, plain, avx);
     a.cmp(eax, static_cast<u32>(After::kLeave));
     a.je(leave);
     a.jmp(resume);
   }
 
-  // RIP in kScratch0:
-  //   entry = jump_cache[(rip ^ rip >> 12) % entries]; if entry.rip == rip and entry.context == context: jump
   t.lookup = here();
   a.bind(lookup);
-  asmjit::Label miss = a.newLabel();
+  asmjit::Label miss = a.newLabel(), not_running = a.newLabel();
   a.mov(DOPPEL_STATE(rip, 8), kScratch0);
-  a.cmp(DOPPEL_STATE(attention, 4), 0);
-  a.jne(miss);
-  a.mov(kScratch1, kScratch0);
-  a.shr(kScratch1, 12);
-  a.xor_(kScratch1, kScratch0);
-  a.and_(kScratch1.r32(), kJumpCacheEntries - 1);
-  a.shl(kScratch1.r32(), 5);
-  a.add(kScratch1, DOPPEL_STATE(translator.jump_cache, 8));
-  a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, rip)), kScratch0);
-  a.jne(miss);
-  a.and_(kScratch0, -4096);
-  a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
-  a.mov(kScratch0, DOPPEL_STATE(translator.context, 8));
-  asmjit::Label hit = a.newLabel();
-  a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, context)), kScratch0);
-  a.je(hit);
+  emit_jump_cache_probe(a, false, miss, not_running);
+  a.bind(not_running);
   a.mov(kScratch0, DOPPEL_STATE(translator.global_context, 8));
   a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, context)), kScratch0);
   a.jne(miss);
-  a.bind(hit);
   a.jmp(ptr(kScratch1, offsetof(JumpCacheEntry, code), 8));
   a.bind(miss);
   a.mov(DOPPEL_STATE(translator.link_site, 8), 0);

@@ -3,6 +3,8 @@
 // Generated once per code cache.
 #pragma once
 
+#include <asmjit/x86.h>
+
 #include "core/cpu_state.hpp"
 #include "jit/insn.hpp"
 #include "jit/x64/code_cache.hpp"
@@ -33,7 +35,7 @@ enum class After : u32 {
 // Called from the trampolines.
 struct Callbacks {
   u8* (*fill)(core::CpuState*, u64 la);  // soft-TLB miss; nullptr: interpret
-  void (*move_x87_in)(core::CpuState*);
+  u64 (*move_x87_in)(core::CpuState*);   // 0: x87 instructions would fault
   After (*run_in_block)(core::CpuState*, const Insn*);
   After (*run_and_leave)(core::CpuState*, const Insn*);  // never kContinue
 };
@@ -44,16 +46,25 @@ struct Trampolines {
   u64 exit = 0;  // jump: CpuState::rip and link_site are set
   u64 fill =
       0;  // call: kScratch0 is the address, translator.access the kind; result in kScratch0, ZF: failed
+  // call: makes the page from kScratch0 (first byte) to kScratch1 (last byte) the stack page. ZF: done, its
+  // addend is in kScratch0.
+  u64 stack_page = 0;
   // The plain ones are for instructions that neither use vector arithmetic nor touch MXCSR: they leave the
   // guest's loaded.
   u64 run_plain_in_block = 0, run_plain_and_leave = 0;
   u64 run_in_block = 0;   // call: kScratch0 is the Insn, kScratch1 the block's first RIP
   u64 run_and_leave = 0;  // jump: the same
-  u64 move_x87_in = 0;    // call: keeps everything but vector registers, EFLAGS and scratch
-  u64 lookup = 0;         // jump: kScratch0 is the RIP to go to
+  // call: keep everything but EFLAGS and scratch. ZF: not moved, the instruction faults.
+  u64 move_x87_in = 0, move_vectors_in = 0, move_avx_in = 0;
+  u64 lookup = 0;  // jump: kScratch0 is the RIP to go to
 };
 
-// Generates them at the start of the cache.
-[[nodiscard]] Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks);
+// Generates them at the start of the cache. `avx`: vector registers are 32 bytes.
+[[nodiscard]] Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks, bool avx);
+
+// Jumps to the translation of the RIP in kScratch0, if the jump cache has it for the current (or global)
+// context; else to `miss` with kScratch0 unchanged, or to `reload` with kScratch1 at an entry for that RIP.
+void emit_jump_cache_probe(asmjit::x86::Assembler& a, bool global, const asmjit::Label& miss,
+                           const asmjit::Label& reload);
 
 }  // namespace doppel::jit::x64

@@ -18,7 +18,6 @@ namespace {
 
 constexpr u64 kLargestBlock = 64 << 10;  // host bytes; far above what kMaxBlockInsns instructions emit
 constexpr u32 kPeekInsns = 6;            // how far ahead flag liveness looks
-constexpr u32 kExceptionMasks = 0x1f80;  // of MXCSR
 
 // Between RFLAGS positions and what SETO AL; LAHF leave in AX.
 u64 to_ax(u64 flags) {
@@ -50,11 +49,13 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
       translated_insns_(cpu.counters["jit.instructions translated"]),
       entered_(cpu.counters["jit.entered from the dispatcher"]),
       linked_(cpu.counters["jit.jumps linked"]) {
-  trampolines_ = make_trampolines(
-      cache_, {.fill = fill,
-               .move_x87_in = [](CpuState* s) { x87_move_in(*s); },
-               .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
-               .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }});
+  trampolines_ =
+      make_trampolines(cache_,
+                       {.fill = fill,
+                        .move_x87_in = move_x87_in,
+                        .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
+                        .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
+                       cpu.model.has(core::Feature::kAvx));
   trampolines_end_ = cache_.used();
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
@@ -74,71 +75,129 @@ u32 Translator::usable() const {
 }
 
 u64 Translator::context(bool global) const {
-  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 | usable() << 4 |
-         cpu_.state.cpl << 1 | (global ? 1 : 0);
+  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 | cpu_.state.cpl << 1 |
+         (global ? 1 : 0);
 }
 
 void Translator::refresh_contexts() {
   cpu_.state.translator.context = context(false);
   cpu_.state.translator.global_context = context(true);
+  cpu_.state.translator.usable = usable();
 }
 
-// The translation is what runs at RIP now.
-void Translator::enter_jump_cache(const Translation& translation) {
+Translator::Place Translator::place_of(const Block& block) {
   const u64 rip = cpu_.state.rip;
   mmu::Mmu::Code code, second{.global = true};
-  const bool crosses = translation.block->second_page != kNoPage;
+  const bool crosses = block.second_page != kNoPage;
   if (!cpu_.mmu.fetch(rip, code) || (crosses && !cpu_.mmu.fetch((rip | ~core::kPageMask) + 1, second))) {
     cpu_.state.fault.pending = false;  // the dispatcher will meet it again
-    return;
+    return {};
   }
-  jump_cache_[jump_cache_index(rip)] = {rip, context(code.global && second.global), translation.entry, 0};
+  return {true, code.global && second.global};
+}
+
+void Translator::enter_jump_cache(const Translation& translation, const Place& place) {
+  const u64 rip = cpu_.state.rip;
+  if (!place.known) return;
+  jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
+  entries_into_[rip & core::kPageMask];
 }
 
 bool Translator::runnable() const {
-  return cpu_.state.code_bits == 64 && (cpu_.state.mxcsr & kExceptionMasks) == kExceptionMasks;
+  return cpu_.state.code_bits == 64 && (cpu_.state.mxcsr & kMxcsrMasks) == kMxcsrMasks;
 }
 
 bool Translator::ready(Block& block) {
   if (!runnable()) return false;
   if (block.translation == nullptr) {
     if (++block.runs <= optimisations_.hot_runs) return false;
-    translate(block);
+    block.translation = &translate(block, 0, false);
   }
-  const auto& translation = *static_cast<Translation*>(block.translation);
-  return (translation.needs & ~usable()) == 0;
+  return true;
 }
 
 void Translator::run(Block& block) {
   CpuState& s = cpu_.state;
   auto* translation = static_cast<Translation*>(block.translation);
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
+  refresh_contexts();
+  enter_jump_cache(*translation, place_of(block));
   while (true) {
-    refresh_contexts();
-    enter_jump_cache(*translation);
     s.translator.code_page = s.rip & core::kPageMask;
+    s.translator.stack_page = core::TranslatorState::kNoStackPage;
     ++entered_;
     trampolines_.enter(&s, translation->entry);
     auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translate()
-    const u64 clears = clears_;
-    if (s.attention.load(std::memory_order_relaxed) || s.fault.pending || !runnable()) break;
+    if (s.fault.pending || !runnable()) break;
+    if (s.attention.load(std::memory_order_relaxed) && !s.interrupt_shadow) break;
+    refresh_contexts();
+    if (site && site->kind == LinkSite::Kind::kCareful) {
+      translation = careful_tail(*site);
+      if (translation) continue;
+      site = nullptr;
+    }
     // The same place again: the dispatcher's work without the way back to it.
+    const u64 clears = clears_;
     Block* next = blocks_.find(s.rip);
     if (next == nullptr || !ready(*next)) break;
     translation = static_cast<Translation*>(next->translation);
-    if (site && clears == clears_ && !site->linked) link(*site, *translation);
+    const Place place = place_of(*next);
+    enter_jump_cache(*translation, place);
+    if (site && clears == clears_) link(*site, *translation, place);
+    if (s.interrupt_shadow) break;
   }
+  if (s.interrupt_shadow) s.attention = 1;
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   x87_move_out(s);
 }
 
+// The rest of the block that a shared check of it did not hold for; nullptr: the block is gone, or was just
+// now.
+Translator::Translation* Translator::careful_tail(LinkSite& site) {
+  if (site.block == nullptr) return nullptr;
+  if (cache_.left() < kLargestBlock) {
+    clear();
+    return nullptr;
+  }
+  Block& block = *site.block;
+  Translation& tail = translate(block, site.target, true);
+  static_cast<Translation*>(block.translation)->tails.push_back(&tail);
+  cache_.patch_displacement(site.field, tail.entry);
+  return &tail;
+}
+
+// The bytes of a load from two pages of plain memory, put together; nullptr: it is something else.
+u8* Translator::load_across_pages(Vcpu& cpu, u64 la, u32 size) {
+  auto& self = *static_cast<Translator*>(cpu.state.translator.owner);
+  const u32 first = static_cast<u32>(core::kPageSize - la % core::kPageSize);
+  const u8* low = cpu.mmu.direct(la, mmu::Access::kRead);
+  const u8* high = cpu.mmu.direct(la + first, mmu::Access::kRead);
+  if (low == nullptr || high == nullptr || size > self.across_pages_.size()) return nullptr;
+  std::memcpy(self.across_pages_.data(), low, first);
+  std::memcpy(self.across_pages_.data() + first, high, size - first);
+  return self.across_pages_.data();
+}
+
 u8* Translator::fill(CpuState* state, u64 la) {
   Vcpu& cpu = vcpu_of(state);
-  ++static_cast<Translator*>(state->translator.owner)->fills_;
+  auto& self = *static_cast<Translator*>(state->translator.owner);
+  ++self.fills_;
   const u32 size = state->translator.access & 0xff;
-  if (la % core::kPageSize + size > core::kPageSize) return nullptr;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
-  return cpu.mmu.direct(la, state->translator.access & 0x100 ? mmu::Access::kWrite : mmu::Access::kRead);
+  const bool crosses = la % core::kPageSize + size > core::kPageSize;
+  if (!(state->translator.access & 0x100))
+    return crosses ? load_across_pages(cpu, la, size) : cpu.mmu.direct(la, mmu::Access::kRead);
+  if (crosses) return nullptr;
+  if (u8* host = cpu.mmu.direct(la, mmu::Access::kWrite)) return host;
+  // Data beside code: this store goes there, the next one asks again.
+  const auto store = cpu.mmu.direct_to_code_page(la);
+  return store.host && !self.blocks_.holds_code(store.physical, size) ? store.host : nullptr;
+}
+
+u64 Translator::move_x87_in(CpuState* state) {
+  if (!x87_usable(*state)) return 0;
+  x87_move_in(*state);
+  return 1;
 }
 
 After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
@@ -157,17 +216,17 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   do insn = insn->run(cpu, insn);
   while (insn != nullptr);
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
+  s.translator.stack_page = core::TranslatorState::kNoStackPage;
   if (s.fault.pending) return After::kLeave;
   const bool fell_through = cpu.last == &pair[1];
   const bool usable_as_before = !uses_x87_state(original) || x87_usable(s);
   // Code that the instruction changed may be this block's.
   if (fell_through && !leave && usable_as_before && forgotten == self.forgotten_ &&
-      (s.mxcsr & kExceptionMasks) == kExceptionMasks)
+      (s.mxcsr & kMxcsrMasks) == kMxcsrMasks)
     return After::kContinue;
   if (fell_through) s.rip = s.gpr[core::kGprRip] + original.offset + original.length;
   if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
-      s.activity != core::Activity::kRunning || (s.mxcsr & kExceptionMasks) != kExceptionMasks ||
-      s.fault.pending)
+      s.activity != core::Activity::kRunning || (s.mxcsr & kMxcsrMasks) != kMxcsrMasks || s.fault.pending)
     return After::kLeave;
   self.refresh_contexts();
   return After::kLookup;
@@ -190,7 +249,7 @@ u8 Translator::flags_live_at(Block& block, u16 page_offset) {
     live |= static_cast<u8>(insn.flags_read & open);
     end = static_cast<u16>(end + insn.length);
     // What the rest of the way needs is not known past a branch, or where flags may be kept.
-    if (insn.flow != Flow::kNext || is_conditional_jump(insn) || is_shift(insn.mnemonic)) return false;
+    if (insn.flow != Flow::kNext || (insn.flags & kConditional) || is_shift(insn.mnemonic)) return false;
     open &= static_cast<u8>(~insn.flags_written);
     return open != 0;
   });
@@ -209,26 +268,24 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
   return !whole;
 }
 
-void Translator::translate(Block& block) {
-  if (cache_.left() < kLargestBlock) {
-    clear();
-  }
-  const u32 can = usable();
+Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
+  if (cache_.left() < kLargestBlock) clear();
   EmitterContext context{.trampolines = trampolines_,
                          .optimisations = optimisations_,
-                         .sse_usable = (can & kSseUsable) != 0,
-                         .avx_usable = (can & kAvxUsable) != 0,
-                         .x87_usable = (can & kX87Usable) != 0,
+                         .avx = cpu_.model.has(core::Feature::kAvx),
+                         .kernel = cpu_.state.cpl == 0,
                          .flags_live_at = [&](u16 offset) { return flags_live_at(block, offset); },
                          .crosses_page = [&](u16 offset) { return crosses_page(block, offset); }};
-  block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
-  block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
+  if (first == 0) {
+    block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
+    block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
+  }
 
   asmjit::CodeHolder code;
   code.init(asmjit::Environment::host(), cache_.cursor());
   asmjit::x86::Assembler assembler(&code);
   BlockEmitter emitter(assembler, context, block);
-  emitter.emit();
+  emitter.emit(first, careful);
   DOPPEL_CHECK(!code.hasUnresolvedLinks() || code.unresolvedLinkCount() == 0, "a label is not bound");
 
   const u64 base = cache_.cursor();
@@ -238,23 +295,16 @@ void Translator::translate(Block& block) {
   translation.block = &block;
   translation.entry = base;
   translation.dead_entry = base + emitter.dead_entry();
-  translation.needs = (emitter.uses_sse() ? kSseUsable : 0u) | (emitter.uses_avx() ? kAvxUsable : 0u);
-  if (emitter.uses_x87()) translation.needs |= kX87Usable;
-  // A translation with upper halves in host registers needs AVX whatever its instructions are.
-  if ((can & kAvxUsable) && emitter.uses_sse()) translation.needs |= kAvxUsable;
   for (const LinkSite& emitted : emitter.sites()) {
     LinkSite& site = sites_.emplace_back(emitted);
-    site.jump += base;
+    site.field += base;
     site.stub += base;
-    // The stub's MOV of its own address: find the placeholder.
-    u8* stub = buffer.data() + emitted.stub;
-    static constexpr u64 kPlaceholder = 0x1122334455667788;
-    const auto* found =
-        std::search(stub, buffer.data() + buffer.size(), reinterpret_cast<const u8*>(&kPlaceholder),
-                    reinterpret_cast<const u8*>(&kPlaceholder) + 8);
-    const u64 address = reinterpret_cast<u64>(&site);
-    std::memcpy(const_cast<u8*>(found), &address, sizeof address);
+    site.block = &block;
     translation.sites.push_back(&site);
+  }
+  for (const auto& [offset, site] : emitter.site_addresses()) {
+    const u64 address = reinterpret_cast<u64>(translation.sites[site]);
+    std::memcpy(buffer.data() + offset, &address, sizeof address);
   }
   if (core::log_enabled(core::LogCategory::kJit)) {
     const u8* guest =
@@ -266,17 +316,41 @@ void Translator::translate(Block& block) {
               listing({buffer.data(), buffer.size()}, base));
   }
   cache_.append({buffer.data(), buffer.size()});
-  block.translation = &translation;
+  blocks_.note_dependence(block);
   ++translated_;
-  translated_insns_ += block.count;
+  translated_insns_ += block.count - first;
+  return translation;
 }
 
-void Translator::link(LinkSite& site, Translation& target) {
-  // Jumps within a page: same linear page as the source, hence the same physical one as long as both are
-  // valid.
-  // A block that continues on the next page depends on more than that.
-  if ((site.page | site.target) != target.block->physical || target.block->second_page != kNoPage) return;
-  cache_.patch_jump(site.jump, target.entry);
+void Translator::link(LinkSite& site, Translation& target, const Place& place) {
+  switch (site.kind) {
+    case LinkSite::Kind::kNear:
+      // Jumps within a page: same linear page as the source, hence the same physical one as long as both are
+      // valid. A block that continues on the next page depends on more than that.
+      if (site.linked || (site.page | site.target) != target.block->physical ||
+          target.block->second_page != kNoPage)
+        return;
+      cache_.patch_displacement(site.field, target.entry);
+      break;
+    case LinkSite::Kind::kFar: {
+      constexpr i32 kMissesToLinkAgain = 64, kNever = 1 << 30;
+      site.patience = kMissesToLinkAgain;
+      if (!place.known || (site.global && !place.global)) {
+        site.patience = kNever;
+        return;
+      }
+      const bool again =
+          site.linked && site.code == target.entry && site.linear_page == (cpu_.state.rip & core::kPageMask);
+      site.context = context(site.global);
+      site.linear_page = cpu_.state.rip & core::kPageMask;
+      site.code = target.entry;
+      if (again) return;
+      entries_into_[site.linear_page].push_back(&site);
+      break;
+    }
+    case LinkSite::Kind::kCareful:
+      return;
+  }
   site.linked = true;
   target.incoming.push_back(&site);
   ++linked_;
@@ -284,7 +358,10 @@ void Translator::link(LinkSite& site, Translation& target) {
 
 void Translator::unlink(LinkSite& site) {
   if (!site.linked) return;
-  cache_.patch_jump(site.jump, site.stub);
+  if (site.kind == LinkSite::Kind::kFar)
+    site.context = 0;
+  else
+    cache_.patch_displacement(site.field, site.stub);
   site.linked = false;
 }
 
@@ -292,19 +369,40 @@ void Translator::forget(Block& block) {
   auto* translation = static_cast<Translation*>(block.translation);
   if (translation == nullptr) return;
   ++forgotten_;
-  for (LinkSite* site : translation->incoming) unlink(*site);
-  translation->incoming.clear();
+  block.translation = nullptr;
+  for (Translation* tail : translation->tails) forget(*tail);
+  forget(*translation);
+}
+
+void Translator::forget(Translation& translation) {
+  for (LinkSite* site : translation.incoming) unlink(*site);
+  translation.incoming.clear();
   // Its own jumps may lie where the entry is patched: nobody touches them again.
-  for (LinkSite* site : translation->sites) {
+  for (LinkSite* site : translation.sites) {
     site->linked = false;
     site->page = kNoPage;
+    site->block = nullptr;
   }
   // Jump-cache entries, and a caller that is about to return here, find the way out.
-  cache_.patch_jump(translation->entry, translation->dead_entry);
-  block.translation = nullptr;
+  cache_.patch_jump(translation.entry, translation.dead_entry);
+}
+
+void Translator::forget_page(u64 linear_page) {
+  // Also what begins on the page before and continues on this one.
+  for (const u64 page : {linear_page, linear_page - core::kPageSize}) {
+    const auto it = entries_into_.find(page);
+    if (it == entries_into_.end()) continue;
+    for (LinkSite* site : it->second) site->context = 0;
+    entries_into_.erase(it);
+    // The jump-cache entries of a page lie in as many places as it has bytes, next to each other.
+    const u32 first = jump_cache_index(page) & ~static_cast<u32>(core::kPageSize - 1);
+    for (u32 i = first; i < first + core::kPageSize; ++i)
+      if ((jump_cache_[i].rip & core::kPageMask) == page) jump_cache_[i] = {};
+  }
 }
 
 void Translator::clear() {
+  entries_into_.clear();
   std::fill(jump_cache_.begin(), jump_cache_.end(), JumpCacheEntry{});
   for (Translation& translation : translations_)
     if (translation.block->translation == &translation) translation.block->translation = nullptr;

@@ -2,8 +2,10 @@
 // vCPU. Made by core/machine; the dispatcher sees it as a jit::Backend.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "jit/backend.hpp"
@@ -27,32 +29,42 @@ class Translator final : public Backend {
   [[nodiscard]] bool ready(Block& block) override;
   void run(Block& block) override;
   void forget(Block& block) override;
+  void forget_page(u64 linear_page) override;
   void clear() override;
   void publish_counters() override;
 
  private:
+  // Host code of a block, or of its rest from some instruction on.
   struct Translation {
     Block* block;
     u64 entry, dead_entry;
-    u32 needs;                        // Usable bits
-    std::vector<LinkSite*> sites;     // jumps of this block
-    std::vector<LinkSite*> incoming;  // jumps linked to this block
+    std::vector<LinkSite*> sites;     // jumps of this translation
+    std::vector<LinkSite*> incoming;  // jumps linked to it
+    std::vector<Translation*> tails;  // translations of rests of the block, without shared checks
   };
-  enum Usable : u32 { kSseUsable = 1, kAvxUsable = 2, kX87Usable = 4 };
 
-  [[nodiscard]] u32 usable() const;  // vector instruction sets that would not fault now
+  [[nodiscard]] u32 usable() const;  // Usable bits
   [[nodiscard]] u64 context(bool global) const;
   void refresh_contexts();
-  void enter_jump_cache(const Translation& translation);
+  // Whether RIP, where `block` is found now, may be entered from other pages, and with which context.
+  struct Place {
+    bool known = false, global = false;
+  };
+  [[nodiscard]] Place place_of(const Block& block);
+  void enter_jump_cache(const Translation& translation, const Place& place);
   [[nodiscard]] bool runnable() const;
-  void translate(Block& block);
-  void link(LinkSite& site, Translation& target);
+  Translation& translate(Block& block, u16 first, bool careful);
+  [[nodiscard]] Translation* careful_tail(LinkSite& site);
+  void link(LinkSite& site, Translation& target, const Place& place);
   void unlink(LinkSite& site);
+  void forget(Translation& translation);
   [[nodiscard]] u8 flags_live_at(Block& block, u16 page_offset);
   [[nodiscard]] bool crosses_page(Block& block, u16 page_offset);
   [[nodiscard]] static Vcpu& vcpu_of(core::CpuState* state);
 
   static u8* fill(core::CpuState* state, u64 la);
+  static u8* load_across_pages(Vcpu& cpu, u64 la, u32 size);
+  static u64 move_x87_in(core::CpuState* state);
   static After run_insn(core::CpuState* state, const Insn& original, bool leave);
 
   Vcpu& cpu_;
@@ -64,6 +76,9 @@ class Translator final : public Backend {
   std::vector<JumpCacheEntry> jump_cache_;
   std::deque<Translation> translations_;
   std::deque<LinkSite> sites_;
+  // Linear pages that jump-cache entries lead to, and the far jumps that do.
+  std::unordered_map<u64, std::vector<LinkSite*>> entries_into_;
+  alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
   u64 fills_ = 0;                 // soft-TLB misses of translated code

@@ -205,4 +205,26 @@ TEST_CASE("a fetch that faults leaves no block") {
   CHECK(bool{m.cpu.state.fault.vector == core::Vector::kPF});
 }
 
+TEST_CASE("granules that blocks were made from") {
+  RunningMachine m;
+  BlockCache& blocks = m.dispatcher.blocks();
+  m.code({0x90, 0x90, 0xf4}, kSpare + 0x7f);  // in the second and third granule
+  REQUIRE(blocks.find(kSpare + 0x7f) != nullptr);
+  struct Case {
+    u64 offset;
+    u32 size;
+    bool holds;
+  };
+  for (const Case& c :
+       {Case{0, 64, false}, Case{0x3f, 1, false}, Case{0x3f, 2, true}, Case{0x40, 8, true},
+        Case{0xbf, 1, true}, Case{0xc0, 8, false}, Case{0xff8, 8, false}, Case{0x1000, 8, false}}) {
+    CAPTURE(c.offset);
+    CHECK(blocks.holds_code(kSpare + c.offset, c.size) == c.holds);
+  }
+  blocks.invalidate(kSpare + 0xc0, 8);
+  CHECK(blocks.holds_code(kSpare + 0x80, 1));
+  blocks.invalidate(kSpare + 0x80, 1);
+  CHECK_FALSE(blocks.holds_code(kSpare + 0x80, 1));
+}
+
 }  // namespace doppel::jit::test

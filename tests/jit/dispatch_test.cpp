@@ -163,6 +163,16 @@ TEST_CASE("breakpoints: instructions before, data after") {
        kInCode,
        3,
        [](RunningMachine& m) { CHECK((m.cpu.state.rflags & core::kRf) == 0); }},
+      {"a REP resumed after a fault is one instruction",
+       {0xf3, 0xaa, 0xf4},
+       [](RunningMachine& m) {
+         core::set_rflags(m.cpu.state, core::kFlagsFixed | core::kRf);
+         m.cpu.state.gpr[core::kRcx] = 1000;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
+       },
+       kInCode,
+       3,
+       [](RunningMachine& m) { CHECK(m.cpu.counters["interp.instructions decoded"] < 20); }},
       {"a handler that sets RF in its frame gets past",
        {0xff, 0xc0, 0xf4},
        [&](RunningMachine& m) {

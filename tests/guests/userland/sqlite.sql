@@ -1,0 +1,30 @@
+.bail on
+pragma journal_mode = wal;
+create table t(id integer primary key, a integer, x real, s text);
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000)
+insert into t select i, (i * 7919) % 10007, sqrt(i) / 3.0 + sin(i), printf('%08x-%s', i * 2654435761 % 4294967296, hex(i)) from n;
+create index ta on t(a);
+create index ts on t(s collate nocase);
+create table log(id integer, old integer, new integer);
+create trigger changed after update of a on t begin insert into log values (new.id, old.a, new.a); end;
+begin; update t set a = a + 1 where id % 13 = 0; commit;
+begin; delete from t where a between 100 and 300; rollback;
+delete from t where a between 400 and 500;
+select count(*), min(a), max(a), sum(a), printf('%.12g', avg(x)), printf('%.12g', total(x)) from t;
+select a % 10 as g, count(*), printf('%.9f', sum(x)), group_concat(distinct a % 7) from t group by g order by g;
+select id, rank() over (order by a desc, id), sum(a) over (order by id rows between 2 preceding and current row) from t where id < 12;
+select count(*) from t t1 join t t2 on t2.a = t1.a + 1 where t1.id < 2000;
+select s from t where s like '%beef%' order by s collate nocase limit 5;
+select count(*), sum(new - old) from log;
+create virtual table words using fts5(body);
+insert into words select 'alpha ' || case id % 3 when 0 then 'beta' when 1 then 'gamma' else 'delta' end || ' w' || id % 101 from t where id <= 3000;
+select count(*) from words where words match 'beta AND w17';
+select json_group_array(json_object('id', id, 'x', round(x, 6))) from (select id, x from t order by x desc limit 5);
+select round(exp(1.5), 12), round(pow(2.5, 3.5), 9), round(atan2(1, 3), 12), 9223372036854775807 + 1.0, 7 / -2, -7 % 3;
+select length(randomblob(9)), typeof(1e999), 1e999, cast('12.75e2xyz' as real), cast(3.99 as integer);
+with recursive fib(a, b, n) as (select 0, 1, 0 union all select b, a + b, n + 1 from fib where n < 90) select max(a) from fib;
+create index tx on t(x) where a > 5000;
+analyze;
+vacuum;
+pragma integrity_check;
+pragma wal_checkpoint(truncate);
