@@ -18,7 +18,7 @@ inline constexpr u8 kAcpiPmEvent = 0;        // status (2 bytes), enable (2 byte
 inline constexpr u8 kAcpiPmControl = 4;      // 2 bytes
 inline constexpr u8 kAcpiPmTimer = 8;        // 4 bytes
 inline constexpr u32 kAcpiPmTimerBits = 32;  // FADT flag TMR_VAL_EXT is set
-inline constexpr u8 kSlpTypS5 = 5;           // SLP_TYP that \_S5 names: soft off
+inline constexpr u8 kSlpTypS5 = 0;           // SLP_TYP that \_S5 names: soft off, as in the PIIX4
 
 class AcpiPm final : public core::Device {
  public:

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <map>
 
+#include "bios/firmware_image.hpp"
 #include "core/log.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/spelling.hpp"
@@ -62,8 +63,8 @@ std::optional<u64> parse_address(std::string_view text) {
 
 // QEMU's options that have the same name here with two dashes, or another name.
 std::vector<std::string> normalised_arguments(int argc, char** argv) {
-  static const std::vector<std::string> kSameName = {"-kernel", "-initrd", "-append",
-                                                     "-serial", "-cpu",    "-no-reboot"};
+  static const std::vector<std::string> kSameName = {"-kernel", "-initrd",    "-append", "-serial",
+                                                     "-cpu",    "-no-reboot", "-bios",   "-boot"};
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
@@ -108,7 +109,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   app.add_flag("--version", version_flag, "Print the version and exit");
 
   RunOptions options;
-  std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off;
+  std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off, boot;
   std::string engine = machine::have_translator() ? "jit" : "interp";
   std::vector<std::string> dump_blocks;
   double timeout = 0;
@@ -122,6 +123,12 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   run->add_option("-i,--initrd", options.initrd, "Initial RAM disk (Multiboot: the first module)")
       ->type_name("FILE");
   run->add_option("-a,--append", options.append, "Kernel command line")->type_name("TEXT");
+  run->add_option("--bios", options.bios, "Firmware image instead of SeaBIOS; runs without --kernel")
+      ->type_name("FILE");
+  run->add_option("--boot", boot,
+                  "Boot order for firmware: letters of a (floppy), c (disk), d (CD), n (network), or "
+                  "order=, once=, menu=on, splash-time=, reboot-timeout=, strict=on")
+      ->type_name("ORDER");
   run->add_option("--serial", options.serial, "First serial port: stdio, null or file:PATH")
       ->type_name("WHERE")
       ->capture_default_str();
@@ -199,8 +206,21 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};
   if (!run->parsed() && !selftest->parsed()) return ExitNow{0, app.help()};
   options.selftest = selftest->parsed();
-  if (run->parsed() && options.kernel.empty())
+  const bool bootable = !options.bios.empty() || !boot.empty();  // by firmware
+  if (run->parsed() && options.kernel.empty() && !bootable)
     return usage("there is nothing to run: name a kernel with --kernel FILE ('doppel run --help').");
+  if (!options.kernel.empty() && !options.bios.empty())
+    return usage("--bios: firmware does not run when --kernel names what to boot; leave one out.");
+  if (!boot.empty()) {
+    auto parsed_boot = bios::parse_boot_options(boot);
+    if (const auto* sentence = std::get_if<std::string>(&parsed_boot))
+      return usage(fmt::format("--boot {}: {}{}", boot, *sentence, sentence->ends_with('?') ? "" : "."));
+    if (!options.kernel.empty())
+      return usage(
+          "--boot: a kernel is started directly, without firmware that tries devices; leave it out.");
+    options.boot = std::get<bios::BootOptions>(std::move(parsed_boot));
+  }
+  if (run->parsed() && options.kernel.empty() && options.bios.empty()) options.bios = bios::kDefaultFirmware;
   const auto size = parse_size(memory);
   if (!size)
     return usage(fmt::format("-m {}: not a size; write a number with K, M or G, as in 512M.", memory));

@@ -11,8 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "bios/boot_options.hpp"
 #include "core/counters.hpp"
 #include "core/cpuid.hpp"
+#include "core/machine/console.hpp"
 #include "devices/char_backend.hpp"
 
 namespace doppel::machine {
@@ -39,7 +41,9 @@ struct MachineConfig {
   std::vector<u8> initrd;
   std::string command_line;
   bool linux_32bit_entry = false;
-  bool selftest = false;  // the embedded test guest instead of a kernel
+  std::vector<u8> firmware;  // an image that passed check_firmware(); runs instead of a kernel
+  bios::BootOptions boot;    // for the firmware
+  bool selftest = false;     // the embedded test guest instead of a kernel
   bool no_reboot = false;
 };
 
@@ -88,6 +92,8 @@ class Machine {
   enum Request : u32 { kRequestStop = 1, kRequestReset = 2, kRequestPowerOff = 4, kRequestExit = 8 };
 
   void power_on();
+  void start_firmware();
+  void start_kernel();
   [[nodiscard]] Outcome run_to_end();
   void request(Request what);
 
@@ -97,6 +103,8 @@ class Machine {
   std::atomic<u32> requests_{0};
   std::atomic<int> guest_status_{0};
   std::function<void()> serial_room_;
+  NullBackend no_printer_;
+  bool booted_once_ = false;  // BootOptions::once is used up
   std::unique_ptr<Parts> parts_;
 };
 

@@ -334,7 +334,7 @@ Translator::Translation& Translator::translate(Block& block, u16 first, bool car
   report_.translated(
       {block,
        cpu_.state.rip,
-       {cpu_.mmu.memory().ram().host(from),
+       {cpu_.mmu.memory().backing(from & core::kPageMask).host + from % core::kPageSize,
         std::min<u64>(block.bytes - block.insns[first].offset, core::kPageSize - from % core::kPageSize)},
        base,
        host,

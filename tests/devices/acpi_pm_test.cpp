@@ -81,7 +81,7 @@ TEST_CASE_FIXTURE(Fixture, "only SLP_EN with the type of S5 powers off") {
     u64 value;
     int off;
   } const rows[] = {
-      {kSlpTypS5 << 10, 0}, {1 << 13, 0}, {1 << 10 | 1 << 13, 0}, {kSlpTypS5 << 10 | 1 << 13, 1}};
+      {kSlpTypS5 << 10, 0}, {5 << 10 | 1 << 13, 0}, {1 << 10 | 1 << 13, 0}, {kSlpTypS5 << 10 | 1 << 13, 1}};
   for (const auto& [value, off] : rows) {
     set(kControl, value);
     CHECK(powered_off == off);

@@ -21,7 +21,7 @@ using namespace devices;
 
 constexpr u64 kRamSize = u64{64} << 20;
 // Writing SLP_TYP and SLP_EN to the control register of the ACPI hardware.
-constexpr u16 kAcpiControl = kPortAcpiPm + 4, kSoftOff = 5 << 10 | 1 << 13;
+constexpr u16 kAcpiControl = kPortAcpiPm + 4, kSoftOff = 0 << 10 | 1 << 13;
 
 class Recorder final : public CharBackend {
  public:
