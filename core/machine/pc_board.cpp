@@ -1,0 +1,143 @@
+#include "core/machine/pc_board.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <system_error>
+
+#include "mmu/page_walk.hpp"
+
+namespace doppel::machine {
+
+using namespace doppel::devices;
+
+namespace {
+
+constexpr u32 kHpetRoutes = 0x00f0'0000;  // comparators may use I/O APIC pins 20 to 23
+
+std::unique_ptr<core::GuestRam> make_ram(u64 size) {
+  try {
+    return std::make_unique<core::GuestRam>(size);
+  } catch (const std::system_error& error) {
+    throw ConfigError(fmt::format("the host cannot give {} MiB of guest RAM: {}; use a smaller -m",
+                                  size >> 20, error.code().message()));
+  }
+}
+
+LocalApic::Config apic_config(const core::CpuModel& cpu) {
+  return {.id = 0,
+          .bootstrap = true,
+          .x2apic = cpu.has(core::Feature::kX2apic),
+          .physical_address_bits = mmu::kPhysicalBits,
+          .timer_hz = kApicTimerHz,
+          .tsc_hz = cpu.tsc_hz};
+}
+
+}  // namespace
+
+PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::recursive_mutex& lock,
+                 boost::asio::io_context& events, Backends backends, Signals to)
+    : signals(std::move(to)),
+      ram(make_ram(config.ram_size)),
+      clock(events, lock),
+      ports("port", counters, lock),
+      mmio("mmio", counters, lock),
+      memory(*ram, mmio),
+      apic_bus(lock),
+      local_apic(apic_config(config.cpu), clock, counters, apic_bus,
+                 {.notify = signals.notify, .inta = [this] { return pic.acknowledge(); }}),
+      io_apic(counters, apic_bus),
+      pic(core::IrqLine([this](bool level) { local_apic.set_lint0(level); }), counters),
+      wiring(pic, io_apic),
+      pit(wiring.replaceable_line(kIrqPit), clock, counters),
+      rtc(wiring.replaceable_line(kIrqRtc), clock, counters, std::time(nullptr)),
+      uart(wiring.isa_line(kIrqSerial1), backends.serial, clock, counters, signals.serial_room),
+      keyboard(wiring.isa_line(kIrqKeyboard), wiring.isa_line(kIrqMouse), clock, counters,
+               {.reset = signals.reset, .a20 = [this](bool on) { set_a20(on); }}),
+      control_a(counters, {.reset = signals.reset, .a20 = [this](bool on) { set_a20(on); }}),
+      control_b({.set_gate = [this](bool level) { pit.set_gate2(level); },
+                 .output = [this] { return pit.output2(); }},
+                clock, counters),
+      post_code(counters),
+      debug_console(backends.debug_console, counters),
+      debug_exit(signals.exit),
+      hpet(clock, counters, kHpetHz, kHpetRoutes,
+           {.io_apic = [this](u8 pin, bool level) { io_apic.set_irq(pin, level); },
+            .legacy = [this](u8 irq, bool level) { wiring.isa(InterruptWiring::kHpet, irq, level); },
+            .legacy_replacement = [this](bool on) { wiring.set_hpet_replaces_legacy(on); }}),
+      acpi_pm(clock, counters, kAcpiPmTimerHz, wiring.isa_line(kIrqAcpiSci), signals.power_off),
+      reset_control(counters, [this](bool) { signals.reset(); }),
+      isa_bridge([this](u8 irq, bool level) { wiring.isa(InterruptWiring::kPciRouter, irq, level); }),
+      pci(counters, reset_control, [this](u8 wire, bool level) {
+        io_apic.set_irq(static_cast<u8>(16 + wire), level);
+        isa_bridge.set_wire(wire, level);
+      }) {
+  ram->on_code_write(signals.code_written);
+  attach_ports();
+  attach_memory();
+  attach_pci();
+  fill_cmos();
+}
+
+void PcBoard::attach_ports() {
+  ports.attach(kPortPicMaster, 2, pic, 0);
+  ports.attach(kPortPicSlave, 2, pic, 2);
+  ports.attach(kPortElcr, 2, pic, 4);
+  ports.attach(kPortPit, 4, pit);
+  ports.attach(kPortI8042Data, 1, keyboard, 0);
+  ports.attach(kPortSystemControlB, 1, control_b);
+  ports.attach(kPortI8042Command, 1, keyboard, 4);
+  ports.attach(kPortRtc, 2, rtc);
+  ports.attach(kPortPostCode, kPortSystemControlA - kPortPostCode, post_code);
+  ports.attach(kPortSystemControlA, 1, control_a);
+  ports.attach(kPortDebugE9, 1, debug_console);
+  ports.attach(kPortDebugFirmware, 1, debug_console);
+  ports.attach(kPortDebugExit, 4, debug_exit);
+  ports.attach(kPortSerial1, 8, uart);
+  ports.attach(kPortAcpiPm, 16, acpi_pm);
+  ports.attach(kPortPciAddress, 8, pci);
+}
+
+void PcBoard::attach_memory() {
+  memory.add_hole(kVgaWindow, 0x2'0000);
+  mmio.attach(kIoApicBase, core::kPageSize, io_apic);
+  mmio.attach(kHpetBase, 0x400, hpet);
+  mmio.attach(kLocalApicBase, core::kPageSize, local_apic);
+}
+
+void PcBoard::attach_pci() {
+  pci.insert(0, 0, host_bridge);
+  pci.insert(1, 0, isa_bridge);
+}
+
+void PcBoard::fill_cmos() {
+  const u64 above_16m = ram->below_4g() > (16u << 20) ? (ram->below_4g() - (16u << 20)) >> 16 : 0;
+  const u64 extended = std::min<u64>((ram->below_4g() - (1u << 20)) >> 10, 0xffff);
+  const auto cmos16 = [this](u8 index, u64 value) {
+    rtc.set_cmos(index, static_cast<u8>(value));
+    rtc.set_cmos(static_cast<u8>(index + 1), static_cast<u8>(value >> 8));
+  };
+  cmos16(0x15, 640);                                           // base memory, KiB
+  cmos16(0x17, extended);                                      // extended memory, KiB
+  cmos16(0x30, extended);                                      // the same, as some loaders read it
+  cmos16(0x34, std::min<u64>(above_16m, 0xffff));              // above 16 MiB, 64 KiB units
+  rtc.set_cmos(0x5b, static_cast<u8>(ram->above_4g() >> 16));  // above 4 GiB, 64 KiB units, three bytes
+  rtc.set_cmos(0x5c, static_cast<u8>(ram->above_4g() >> 24));
+  rtc.set_cmos(0x5d, static_cast<u8>(ram->above_4g() >> 32));
+}
+
+void PcBoard::set_a20(bool on) {
+  memory.set_a20(on);
+  signals.translations_changed();
+}
+
+void PcBoard::reset() {
+  for (core::Device* device : std::initializer_list<core::Device*>{
+           &pic, &pit, &rtc, &uart, &keyboard, &control_a, &control_b, &post_code, &debug_console,
+           &debug_exit, &hpet, &acpi_pm, &reset_control, &pci, &io_apic, &local_apic})
+    device->reset();
+  set_a20(true);
+}
+
+}  // namespace doppel::machine

@@ -1,0 +1,86 @@
+// The PC around the processor: RAM, buses, chips and the wires between them, attached where
+// devices/pc_layout.hpp says. Made and driven by Machine; what leaves the board (power, reset, the
+// processor's attention) goes through Signals. It knows no engine and no boot protocol.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "core/machine/host_clock.hpp"
+#include "core/machine/interrupt_wiring.hpp"
+#include "core/machine/machine.hpp"
+#include "devices/acpi_pm.hpp"
+#include "devices/apic_bus.hpp"
+#include "devices/debug_ports.hpp"
+#include "devices/host_bridge.hpp"
+#include "devices/hpet.hpp"
+#include "devices/i8042.hpp"
+#include "devices/local_apic.hpp"
+#include "devices/pci_bus.hpp"
+#include "devices/pit_8254.hpp"
+#include "devices/reset_control.hpp"
+#include "devices/rtc_mc146818.hpp"
+#include "devices/uart_16550a.hpp"
+#include "mmu/physical_memory.hpp"
+
+namespace doppel::machine {
+
+struct PcBoard {
+  struct Signals {
+    std::function<void()> reset, power_off;
+    std::function<void(u32 status)> exit;       // isa-debug-exit
+    std::function<void()> serial_room;          // the first serial port can take input again
+    std::function<void(core::Pending)> notify;  // for the vCPU
+    std::function<void(u64 pa, u64 size)> code_written;
+    std::function<void()> translations_changed;  // what physical addresses mean changed (A20)
+  };
+  struct Backends {
+    devices::CharBackend& serial;
+    devices::CharBackend& debug_console;
+  };
+
+  // Throws ConfigError. `config`, `counters` and `lock` outlive the board.
+  PcBoard(const MachineConfig& config, core::Counters& counters, std::recursive_mutex& lock,
+          boost::asio::io_context& events, Backends backends, Signals to);
+
+  // Every device to its power-on state.
+  void reset();
+
+  // In order of construction: later parts refer to earlier ones.
+  const Signals signals;
+  std::unique_ptr<core::GuestRam> ram;
+  HostClock clock;
+  core::Bus ports, mmio;
+  mmu::PhysicalMemory memory;
+  devices::ApicBus apic_bus;
+  devices::LocalApic local_apic;
+  devices::IoApic io_apic;
+  devices::Pic8259Pair pic;
+  InterruptWiring wiring;
+  devices::PitDevice pit;
+  devices::RtcMc146818 rtc;
+  devices::Uart16550a uart;
+  devices::I8042 keyboard;
+  devices::SystemControlA control_a;
+  devices::SystemControlB control_b;
+  devices::PostCodePort post_code;
+  devices::DebugConsole debug_console;
+  devices::DebugExit debug_exit;
+  devices::Hpet hpet;
+  devices::AcpiPm acpi_pm;
+  devices::ResetControl reset_control;
+  devices::HostBridge host_bridge;
+  devices::IsaBridge isa_bridge;
+  devices::PciBus pci;
+
+ private:
+  void attach_ports();
+  void attach_memory();
+  void attach_pci();
+  void fill_cmos();
+  void set_a20(bool on);
+};
+
+}  // namespace doppel::machine
