@@ -13,6 +13,7 @@ namespace doppel::cli {
 
 struct RunOptions {
   std::string kernel, initrd, append;
+  std::vector<machine::DiskConfig> disks;
   u64 ram_size = 0;
   core::CpuModel cpu;
   std::string serial = "stdio";  // "stdio", "null" or "file:PATH"

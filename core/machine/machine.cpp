@@ -11,6 +11,7 @@
 #include "core/log.hpp"
 #include "core/machine/pc_board.hpp"
 #include "core/machine/state_report.hpp"
+#include "core/machine/storage.hpp"
 #include "core/machine/vcpu_memory.hpp"
 #include "jit/dispatch.hpp"
 #include "jit/interp/reset.hpp"
@@ -52,6 +53,11 @@ struct Machine::Parts {
                .notify = [this](core::Pending reason) { wake(reason); },
                .code_written = [this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); },
                .translations_changed = [this] { cpu.mmu.flush_all(); }}),
+        storage(machine.config_.disks, board, machine.counters_,
+                [&machine](std::function<void()> completion) {
+                  machine.work_.post(std::move(completion));
+                  machine.request(kRequestWork);
+                }),
         cpu_memory(machine.config_.cpu, board.memory, board.ports, board.local_apic, board.clock,
                    machine.counters_),
         cpu(*cpu_memory),
@@ -78,6 +84,7 @@ struct Machine::Parts {
   }
 
   PcBoard board;
+  Storage storage;
   VcpuMemory cpu_memory;
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
@@ -186,6 +193,7 @@ Outcome Machine::run_to_end() {
         return {Outcome::Kind::kTripleFault, 0, describe(p.cpu)};
       case Exit::kStopped: {
         const u32 requests = requests_.exchange(0);
+        if (requests & kRequestWork) work_.run(device_lock_);
         if (requests & kRequestExit) return {Outcome::Kind::kGuestExit, guest_status_, ""};
         if (requests & kRequestPowerOff) return {Outcome::Kind::kPowerOff, 0, ""};
         if (requests & kRequestStop) return {Outcome::Kind::kStopped, 0, ""};

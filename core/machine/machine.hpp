@@ -12,6 +12,8 @@
 
 #include "core/counters.hpp"
 #include "core/cpuid.hpp"
+#include "core/machine/disk_config.hpp"
+#include "core/machine/vcpu_work.hpp"
 #include "devices/char_backend.hpp"
 
 namespace doppel::machine {
@@ -30,6 +32,7 @@ struct MachineConfig {
   std::vector<u8> kernel;
   std::vector<u8> initrd;
   std::string command_line;
+  std::vector<DiskConfig> disks;
   bool linux_32bit_entry = false;
   bool selftest = false;  // the embedded test guest instead of a kernel
   bool no_reboot = false;
@@ -77,7 +80,13 @@ class Machine {
 
  private:
   struct Parts;
-  enum Request : u32 { kRequestStop = 1, kRequestReset = 2, kRequestPowerOff = 4, kRequestExit = 8 };
+  enum Request : u32 {
+    kRequestStop = 1,
+    kRequestReset = 2,
+    kRequestPowerOff = 4,
+    kRequestExit = 8,
+    kRequestWork = 16
+  };
 
   void power_on();
   [[nodiscard]] Outcome run_to_end();
@@ -89,6 +98,7 @@ class Machine {
   std::atomic<u32> requests_{0};
   std::atomic<int> guest_status_{0};
   std::function<void()> serial_room_;
+  VcpuWork work_;
   std::unique_ptr<Parts> parts_;
 };
 

@@ -17,7 +17,7 @@ struct BlockRequest {
 
   Kind kind = Kind::kRead;
   bool unmap = false;  // kWriteZeroes: host storage may be given back
-  u64 offset = 0;      // bytes; inside the disk, checked by the model
+  u64 offset = 0;      // bytes; what passes the disk's end fails
   u64 length = 0;      // kDiscard, kWriteZeroes; the memory says it for reads and writes
   // Valid, and for reads and writes in use, until `done` is called.
   boost::container::small_vector<iovec, 8> memory;

@@ -1,6 +1,7 @@
 #include "devices/storage/block_queue.hpp"
 
 #include <boost/asio/post.hpp>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -31,6 +32,8 @@ BlockQueue::~BlockQueue() {
 int BlockQueue::perform(BlockImage& image, const BlockRequest& request, bool write_through) {
   using Kind = BlockRequest::Kind;
   const IoVectors memory(request.memory.data(), request.memory.size());
+  const u64 length = request.length ? request.length : total_size(memory);
+  if (request.offset > image.size() || length > image.size() - request.offset) return EINVAL;
   int error = 0;
   switch (request.kind) {
     case Kind::kRead:
