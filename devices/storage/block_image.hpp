@@ -35,6 +35,8 @@ class BlockImage {
 
   // Each returns 0 or an errno value; after an error, a part may have been done.
   [[nodiscard]] virtual int read(u64 offset, IoVectors into) = 0;
+  // Reads if that needs no waiting: the host has it in memory. False: not done, use read().
+  [[nodiscard]] virtual bool read_at_once(u64, IoVectors) { return false; }
   [[nodiscard]] virtual int write(u64 offset, IoVectors from) = 0;
   // What was written before is on stable storage afterwards.
   [[nodiscard]] virtual int flush() = 0;

@@ -11,6 +11,9 @@ namespace doppel::devices {
 
 namespace {
 
+// A read of what the host has in memory costs less than to wake a thread for it, up to about this size.
+constexpr u64 kSmallRead = 64 * 1024;
+
 constexpr const char* kNames[] = {"read", "write", "flush", "discard", "write zeroes"};
 
 }  // namespace
@@ -29,11 +32,16 @@ BlockQueue::~BlockQueue() {
   completions_->finished.clear();
 }
 
+bool BlockQueue::inside(const BlockImage& image, const BlockRequest& request) {
+  const u64 length =
+      request.length ? request.length : total_size({request.memory.data(), request.memory.size()});
+  return request.offset <= image.size() && length <= image.size() - request.offset;
+}
+
 int BlockQueue::perform(BlockImage& image, const BlockRequest& request, bool write_through) {
+  if (!inside(image, request)) return EINVAL;
   using Kind = BlockRequest::Kind;
   const IoVectors memory(request.memory.data(), request.memory.size());
-  const u64 length = request.length ? request.length : total_size(memory);
-  if (request.offset > image.size() || length > image.size() - request.offset) return EINVAL;
   int error = 0;
   switch (request.kind) {
     case Kind::kRead:
@@ -53,9 +61,15 @@ int BlockQueue::perform(BlockImage& image, const BlockRequest& request, bool wri
 }
 
 void BlockQueue::submit(BlockRequest request) {
+  const IoVectors memory(request.memory.data(), request.memory.size());
+  const bool small = request.kind == BlockRequest::Kind::kRead && total_size(memory) <= kSmallRead;
   {
     std::lock_guard lock(completions_->mutex);
     ++completions_->running;
+  }
+  if (small && inside(*image_, request) && image_->read_at_once(request.offset, memory)) {
+    finish(completions_, post_, {std::move(request.done), 0});
+    return;
   }
   boost::asio::post(threads_, [this, request = std::move(request), write_through = !write_cache_]() mutable {
     const int error = perform(*image_, request, write_through);
@@ -64,19 +78,23 @@ void BlockQueue::submit(BlockRequest request) {
                 kNames[static_cast<u32>(request.kind)],
                 request.length ? request.length : total_size({request.memory.data(), request.memory.size()}),
                 request.offset, std::strerror(error));
-    // From the moment `running` reaches zero the queue may be gone; what is used then is ours.
+    // Copies: from the moment nothing runs the queue may be gone.
     const auto completions = completions_;
     const Post post = post_;
-    bool first;
-    {
-      std::lock_guard lock(completions->mutex);
-      first = completions->finished.empty();
-      completions->finished.push_back({std::move(request.done), error});
-      if (--completions->running == 0) completions->all_finished.notify_all();
-    }
-    // One call hands back all that have finished until it comes.
-    if (first) post([completions] { hand_back(*completions); });
+    finish(completions, post, {std::move(request.done), error});
   });
+}
+
+void BlockQueue::finish(const std::shared_ptr<Completions>& completions, const Post& post,
+                        Finished finished) {
+  bool first;
+  {
+    std::lock_guard lock(completions->mutex);
+    first = completions->finished.empty();
+    completions->finished.push_back(std::move(finished));
+    if (--completions->running == 0) completions->all_finished.notify_all();
+  }
+  if (first) post([completions] { hand_back(*completions); });
 }
 
 void BlockQueue::hand_back(Completions& completions) {

@@ -45,6 +45,9 @@ class BlockQueue final : public BlockBackend {
     u32 running = 0;
   };
 
+  // Makes a completion ready to be handed back; `post` is called for the first of several.
+  static void finish(const std::shared_ptr<Completions>& completions, const Post& post, Finished finished);
+  [[nodiscard]] static bool inside(const BlockImage& image, const BlockRequest& request);
   [[nodiscard]] static int perform(BlockImage& image, const BlockRequest& request, bool write_through);
   static void hand_back(Completions& completions);
 

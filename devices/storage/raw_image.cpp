@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "core/log.hpp"
@@ -33,6 +34,13 @@ RawImage::~RawImage() {
 
 int RawImage::read(u64 offset, IoVectors into) {
   return read_file_at(file_.get(), offset, into);
+}
+
+bool RawImage::read_at_once(u64 offset, IoVectors into) {
+  if (into.size() > IOV_MAX) return false;
+  const ssize_t got = ::preadv2(file_.get(), into.data(), static_cast<int>(into.size()),
+                                static_cast<off_t>(offset), RWF_NOWAIT);
+  return got >= 0 && static_cast<u64>(got) == total_size(into);
 }
 
 int RawImage::write(u64 offset, IoVectors from) {

@@ -24,6 +24,7 @@ class RawImage final : public BlockImage {
   [[nodiscard]] u64 size() const override { return size_; }
   [[nodiscard]] bool read_only() const override { return options_.read_only; }
   [[nodiscard]] int read(u64 offset, IoVectors into) override;
+  [[nodiscard]] bool read_at_once(u64 offset, IoVectors into) override;
   [[nodiscard]] int write(u64 offset, IoVectors from) override;
   [[nodiscard]] int flush() override;
   [[nodiscard]] int discard(u64 offset, u64 length) override;
