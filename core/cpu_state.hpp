@@ -219,6 +219,9 @@ inline bool long_mode(const CpuState& s) {
 inline bool code64(const CpuState& s) {
   return s.code_bits == 64;
 }
+inline bool breakpoints_enabled(const CpuState& s) {
+  return s.dr[7] & 0xff;  // L0, G0 ... L3, G3
+}
 inline u32 dpl(const SegmentRegister& s) {
   return (s.attributes >> kSegDplShift) & 3;
 }

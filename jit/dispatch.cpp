@@ -48,8 +48,8 @@ Dispatcher::Exit Dispatcher::run(u64 max_instructions) {
     if (s.attention.load(std::memory_order_relaxed)) [[unlikely]] {
       Exit exit;
       if (service(exit)) return exit;
-      if (stepping_needed()) {
-        run_single();
+      if (s.interrupt_shadow || stepping_needed()) {
+        stepping_needed() ? run_single() : run_shadowed();
         s.attention = 1;
         if (instructions_ >= limit) return Exit::kBudget;
         continue;
@@ -79,8 +79,27 @@ Dispatcher::Exit Dispatcher::step() {
 
 bool Dispatcher::stepping_needed() const {
   const CpuState& s = cpu_.state;
-  constexpr u64 kBreakpointsEnabled = 0xff;  // DR7.L0-G3
-  return (s.rflags & (core::kTf | core::kRf)) || s.interrupt_shadow || (s.dr[7] & kBreakpointsEnabled);
+  return (s.rflags & core::kTf) || core::breakpoints_enabled(s);
+}
+
+// The instruction in an interrupt shadow, without what run_single() looks for.
+void Dispatcher::run_shadowed() {
+  CpuState& s = cpu_.state;
+  const Block* block = block_at(linear_rip());
+  if (block && s.code_bits != 64) return run_single();
+  s.interrupt_shadow = false;
+  if (block) {
+    Insn first[2] = {block->insns[0], {}};
+    first[1].run = end_of_block;
+    first[1].offset = first[0].length;
+    first[1].flags = first[0].flags;
+    s.gpr[core::kGprRip] = s.rip;
+    const Insn* insn = first;
+    do insn = insn->run(cpu_, insn);
+    while (insn != nullptr);
+    ++instructions_;
+  }
+  if (s.fault.pending) interp::deliver_fault(cpu_);
 }
 
 // One instruction with everything the fast path leaves out: CS limit, instruction breakpoints, RF, TF,

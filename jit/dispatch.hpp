@@ -50,6 +50,7 @@ class Dispatcher {
   void take_interrupt();
   [[nodiscard]] bool stepping_needed() const;
   void run_single();
+  void run_shadowed();
   void run_block(const Block& block);
   [[nodiscard]] u64 linear_rip() const;
 

@@ -158,6 +158,8 @@ SegmentRegister flat_stack_segment(u16 selector) {
 }
 
 void load_rflags(CpuState& s, u64 value) {
+  // RF only holds off instruction breakpoints.
+  if (!core::breakpoints_enabled(s)) value &= ~core::kRf;
   core::set_rflags(s, value);
   constexpr u64 kNeedDispatcher = core::kTf | core::kRf;
   if ((value & kNeedDispatcher) || ((value & core::kIf) && s.pending.load(std::memory_order_relaxed) != 0))
