@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view kOemId = "DOPPEL", kOemTableId = "DOPPELPC", kCreatorId = "DPPL";
 constexpr u32 kRevision = 1;
-constexpr std::size_t kHeaderSize = 36, kChecksumOffset = 9, kLengthOffset = 4;
+constexpr u32 kHeaderSize = 36, kChecksumOffset = 9;
 constexpr u32 kAreaSize = 0x2'0000;  // up to 1 MiB
 constexpr u32 kMaxCpus = 0x1000;     // names C000 to CFFF
 
@@ -30,14 +30,13 @@ Bytes table(std::string_view signature, u8 revision, std::span<const u8> body) {
   append(out, signature);
   append(out, static_cast<u32>(kHeaderSize + body.size()));
   append(out, revision);
-  append(out, u8{0});  // checksum
+  append(out, u8{0});  // checksum, when all pointers are known
   append(out, kOemId);
   append(out, kOemTableId);
   append(out, kRevision);
   append(out, kCreatorId);
   append(out, kRevision);
   append(out, body);
-  out[kChecksumOffset] = checksum(out);
   return out;
 }
 
@@ -51,6 +50,9 @@ void append_gas(Bytes& out, Space space, u8 bits, Access access, u64 address) {
   append(out, static_cast<u8>(access));
   append(out, address);
 }
+
+// Offsets of the FADT's pointers.
+constexpr u32 kFadtFacs = 36, kFadtDsdt = 40, kFadtXDsdt = 140;
 
 // The Fixed ACPI Description Table, revision 5. SMI_CMD is 0: the machine is always in ACPI mode.
 Bytes fadt(const AcpiConfig& config, u32 facs, u32 dsdt) {
@@ -71,8 +73,8 @@ Bytes fadt(const AcpiConfig& config, u32 facs, u32 dsdt) {
     append_gas(gas, Space::kIo, bits, access, port);
     std::copy(gas.begin(), gas.end(), t.begin() + static_cast<std::ptrdiff_t>(offset - kHeaderSize));
   };
-  set(36, facs);
-  set(40, dsdt);
+  set(kFadtFacs, facs);
+  set(kFadtDsdt, dsdt);
   set(45, kDesktop);
   set(46, u16{kIrqAcpiSci});
   set(56, u32{kPortAcpiPm} + kAcpiPmEvent);
@@ -88,7 +90,7 @@ Bytes fadt(const AcpiConfig& config, u32 facs, u32 dsdt) {
   set(112, kWbinvd | kProcC1 | kNoSleepButton | kRtcNotFixed | kTimer32 | kResetRegister);
   set_gas(116, 8, Access::kByte, kPortReset);
   set(128, kResetValue);
-  set(140, u64{dsdt});
+  set(kFadtXDsdt, u64{dsdt});
   set_gas(148, kPm1EventBits, Access::kWord, kPortAcpiPm + kAcpiPmEvent);
   set_gas(172, kPm1ControlBits, Access::kWord, kPortAcpiPm + kAcpiPmControl);
   set_gas(208, kPmTimerBits, Access::kDword, kPortAcpiPm + kAcpiPmTimer);
@@ -159,9 +161,11 @@ Bytes hpet() {
   return table("HPET", 1, t);
 }
 
+constexpr u32 kRsdpRsdt = 16, kRsdpXsdt = 24;
+
+// Both checksums are left to AcpiImage.
 Bytes rsdp(u32 rsdt, u64 xsdt) {
-  constexpr std::size_t kSizeOfRevision0 = 20, kSize = 36;
-  constexpr std::size_t kChecksum = 8, kExtendedChecksum = 32;
+  constexpr std::size_t kSize = 36;
   Bytes out;
   append(out, std::string_view("RSD PTR "));
   append(out, u8{0});
@@ -171,34 +175,67 @@ Bytes rsdp(u32 rsdt, u64 xsdt) {
   append(out, u32{kSize});
   append(out, xsdt);
   out.resize(kSize);
-  out[kChecksum] = checksum({out.data(), kSizeOfRevision0});
-  out[kExtendedChecksum] = checksum(out);
   return out;
 }
 
 }  // namespace
 
-Bytes build_acpi_tables(const AcpiConfig& config, u32 base) {
-  constexpr std::size_t kRsdpArea = 64, kAlign = 64;  // the FACS must be aligned so; the others do not mind
-  Bytes area(kRsdpArea);
-  const auto add = [&](const Bytes& bytes) {
-    area.resize((area.size() + kAlign - 1) / kAlign * kAlign);
-    append(area, bytes);
-    return static_cast<u32>(base + area.size() - bytes.size());
+AcpiImage build_acpi_image(const AcpiConfig& config) {
+  constexpr std::size_t kAlign = 64;  // the FACS must be aligned so; the others do not mind
+  AcpiImage image;
+  const auto add = [&](const Bytes& bytes, bool checked = true) {
+    image.tables.resize((image.tables.size() + kAlign - 1) / kAlign * kAlign);
+    const auto offset = static_cast<u32>(image.tables.size());
+    const auto size = static_cast<u32>(bytes.size());
+    append(image.tables, bytes);
+    if (checked) image.checksums.push_back({false, offset + kChecksumOffset, offset, size});
+    return offset;
   };
-  const u32 facs_address = add(facs());
-  const u32 dsdt_address = add(table("DSDT", 2, build_dsdt_aml(config)));
+  const u32 facs_at = add(facs(), false);
+  const u32 dsdt_at = add(table("DSDT", 2, build_dsdt_aml(config)));
+  const u32 fadt_at = add(fadt(config, facs_at, dsdt_at));
+  for (const auto& [offset, size] : {std::pair{kFadtFacs, 4}, {kFadtDsdt, 4}, {kFadtXDsdt, 8}})
+    image.pointers.push_back({false, fadt_at + offset, static_cast<u8>(size)});
 
   Bytes pointers32, pointers64;
-  for (const Bytes& t : {fadt(config, facs_address, dsdt_address), madt(config.cpus), hpet()}) {
-    const u32 address = add(t);
-    append(pointers32, address);
-    append(pointers64, u64{address});
+  for (const u32 offset : {fadt_at, add(madt(config.cpus)), add(hpet())}) {
+    append(pointers32, offset);
+    append(pointers64, u64{offset});
   }
-  const u32 rsdt = add(table("RSDT", 1, pointers32));
-  const u32 xsdt = add(table("XSDT", 1, pointers64));
-  const Bytes pointer = rsdp(rsdt, xsdt);
-  std::copy(pointer.begin(), pointer.end(), area.begin());
+  const auto add_root = [&](std::string_view signature, const Bytes& entries, u8 entry_size) {
+    const u32 at = add(table(signature, 1, entries));
+    for (u32 i = 0; i < entries.size(); i += entry_size)
+      image.pointers.push_back({false, at + kHeaderSize + i, entry_size});
+    return at;
+  };
+  const u32 rsdt_at = add_root("RSDT", pointers32, 4);
+  const u32 xsdt_at = add_root("XSDT", pointers64, 8);
+  image.rsdp = rsdp(rsdt_at, xsdt_at);
+  image.pointers.push_back({true, kRsdpRsdt, 4});
+  image.pointers.push_back({true, kRsdpXsdt, 8});
+  constexpr u32 kSizeOfRevision0 = 20, kChecksum = 8, kExtendedChecksum = 32;
+  image.checksums.push_back({true, kChecksum, 0, kSizeOfRevision0});
+  image.checksums.push_back({true, kExtendedChecksum, 0, static_cast<u32>(image.rsdp.size())});
+  return image;
+}
+
+Bytes build_acpi_tables(const AcpiConfig& config, u32 base) {
+  constexpr u32 kRsdpArea = 64;
+  AcpiImage image = build_acpi_image(config);
+  for (const AcpiImage::Pointer& pointer : image.pointers) {
+    u8* field = (pointer.in_rsdp ? image.rsdp : image.tables).data() + pointer.offset;
+    u64 value = 0;
+    std::memcpy(&value, field, pointer.size);
+    value += base + kRsdpArea;
+    std::memcpy(field, &value, pointer.size);
+  }
+  for (const AcpiImage::Checksum& c : image.checksums) {
+    Bytes& bytes = c.in_rsdp ? image.rsdp : image.tables;
+    bytes[c.offset] = checksum(std::span(bytes).subspan(c.start, c.length));
+  }
+  Bytes area = std::move(image.rsdp);
+  area.resize(kRsdpArea);
+  append(area, image.tables);
   return area;
 }
 

@@ -13,7 +13,11 @@ namespace {
 constexpr u8 kZeroOp = 0x00, kOneOp = 0x01, kNameOp = 0x08, kBytePrefix = 0x0a, kWordPrefix = 0x0b,
              kDwordPrefix = 0x0c, kStringPrefix = 0x0d, kQwordPrefix = 0x0e, kScopeOp = 0x10,
              kBufferOp = 0x11, kPackageOp = 0x12, kDualNamePrefix = 0x2e, kMultiNamePrefix = 0x2f,
-             kExtOpPrefix = 0x5b, kExtDeviceOp = 0x82;
+             kMethodOp = 0x14, kExtOpPrefix = 0x5b, kLocal0Op = 0x60, kArg0Op = 0x68, kStoreOp = 0x70,
+             kSubtractOp = 0x74, kShiftLeftOp = 0x79, kAndOp = 0x7b, kOrOp = 0x7d, kFindSetRightBitOp = 0x82,
+             kCreateWordFieldOp = 0x8b, kNotOp = 0x92, kIfOp = 0xa0, kReturnOp = 0xa4;
+constexpr u8 kExtRegionOp = 0x80, kExtFieldOp = 0x81, kExtDeviceOp = 0x82;
+const Bytes kNoTarget = {0};
 
 Bytes concatenate(const Terms& terms) {
   Bytes out;
@@ -61,8 +65,8 @@ Bytes window(u8 tag, u8 resource_type, u8 type_flags, T first, T last) {
   return out;
 }
 
-constexpr u8 kTagIrq = 0x22, kTagIo = 0x47, kTagEnd = 0x79, kTagFixedMemory = 0x86, kTagDwordWindow = 0x87,
-             kTagWordWindow = 0x88;
+constexpr u8 kTagIrq = 0x22, kTagIrqWithFlags = 0x23, kTagDma = 0x2a, kTagIo = 0x47, kTagEnd = 0x79,
+             kTagFixedMemory = 0x86, kTagDwordWindow = 0x87, kTagWordWindow = 0x88;
 
 }  // namespace
 
@@ -146,6 +150,65 @@ Bytes device(std::string_view where, const Terms& body) {
   return with_length({kExtOpPrefix, kExtDeviceOp}, concatenate({path(where), concatenate(body)}));
 }
 
+Bytes method(std::string_view where, u8 arguments, const Terms& body) {
+  constexpr u8 kSerialized = 8;
+  const Bytes flags = {static_cast<u8>(arguments | kSerialized)};
+  return with_length({kMethodOp}, concatenate({path(where), flags, concatenate(body)}));
+}
+Bytes argument(u8 number) {
+  return {static_cast<u8>(kArg0Op + number)};
+}
+Bytes local(u8 number) {
+  return {static_cast<u8>(kLocal0Op + number)};
+}
+Bytes returns(const Bytes& value) {
+  return concatenate({{kReturnOp}, value});
+}
+Bytes store(const Bytes& value, const Bytes& target) {
+  return concatenate({{kStoreOp}, value, target});
+}
+Bytes if_true(const Bytes& condition, const Terms& body) {
+  return with_length({kIfOp}, concatenate({condition, concatenate(body)}));
+}
+Bytes logical_not(const Bytes& value) {
+  return concatenate({{kNotOp}, value});
+}
+Bytes bit_and(const Bytes& a, const Bytes& b) {
+  return concatenate({{kAndOp}, a, b, kNoTarget});
+}
+Bytes bit_or(const Bytes& a, const Bytes& b, const Bytes& target) {
+  return concatenate({{kOrOp}, a, b, target});
+}
+Bytes shift_left(const Bytes& value, const Bytes& count) {
+  return concatenate({{kShiftLeftOp}, value, count, kNoTarget});
+}
+Bytes lowest_bit(const Bytes& value, const Bytes& target) {
+  return concatenate({{kFindSetRightBitOp}, value, target});
+}
+Bytes subtract(const Bytes& a, const Bytes& b, const Bytes& target) {
+  return concatenate({{kSubtractOp}, a, b, target});
+}
+Bytes word_field(const Bytes& buffer, u8 offset, std::string_view where) {
+  return concatenate({{kCreateWordFieldOp}, buffer, integer(offset), path(where)});
+}
+
+Bytes pci_config_region(std::string_view where, u8 offset, u8 size) {
+  constexpr u8 kPciConfig = 2;
+  return concatenate(
+      {{kExtOpPrefix, kExtRegionOp}, path(where), {kPciConfig}, integer(offset), integer(size)});
+}
+
+Bytes byte_fields(std::string_view region, std::initializer_list<std::string_view> names) {
+  constexpr u8 kByteAccess = 1, kBits = 8;
+  Bytes body = path(region);
+  body.push_back(kByteAccess);
+  for (const std::string_view field : names) {
+    append_segment(body, field);
+    body.push_back(kBits);
+  }
+  return with_length({kExtOpPrefix, kExtFieldOp}, body);
+}
+
 Bytes resource_template(const Terms& descriptors) {
   Bytes bytes = concatenate(descriptors);
   append(bytes, std::array<u8, 2>{kTagEnd, 0});  // checksum 0: not checked
@@ -164,6 +227,18 @@ Bytes isa_irq(u8 irq) {
   Bytes out = {kTagIrq};
   append(out, static_cast<u16>(1u << irq));
   return out;
+}
+
+Bytes shared_irqs(u16 irqs) {
+  constexpr u8 kLevelLowShared = 0x18;
+  Bytes out = {kTagIrqWithFlags};
+  append(out, irqs);
+  out.push_back(kLevelLowShared);
+  return out;
+}
+
+Bytes isa_dma(u8 channel) {
+  return {kTagDma, static_cast<u8>(1u << channel), 0};
 }
 
 Bytes fixed_memory(u32 base, u32 size) {

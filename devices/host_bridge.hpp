@@ -1,6 +1,6 @@
-// The two chips every operating system expects on an i440FX board: the host bridge at 00:00.0 and the ISA
-// bridge at 00:01.0, which routes the PCI interrupt lines to the 8259 pair. RAM shadowing and SMRAM are not
-// modelled: their registers hold what is written, and all of the first MiB is RAM.
+// The host bridge of an i440FX board, 82441FX (8086:1237), at 00:00.0: its PAM and SMRAM registers decide
+// which accesses below 1 MiB reach RAM and which go on to ROM, VGA and the bus. The routing itself is the
+// owner's, told through a callback. Source: Intel 82441FX datasheet (290549), "PAM" and "SMRAM".
 #pragma once
 
 #include <array>
@@ -10,31 +10,33 @@
 
 namespace doppel::devices {
 
-// 82441FX (8086:1237).
 class HostBridge final : public PciFunction {
  public:
-  HostBridge();
-};
+  // Accesses to [base, base + size) reach RAM when they are reads and `reads` is set, or writes and `writes`.
+  using RamRouter = std::function<void(u64 base, u64 size, bool reads, bool writes)>;
 
-// 82371SB, PIIX3 (8086:7000), function 0.
-class IsaBridge final : public PciFunction {
- public:
-  // `isa_irq` drives an 8259 input; it is called on changes only, with the OR of all lines routed there.
-  explicit IsaBridge(std::function<void(u8 irq, bool level)> isa_irq);
-
-  // A line of PciBus, 0-7, changed. Lines 1 and 5 are PIRQA, 2 and 6 PIRQB, 3 and 7 PIRQC, 0 and 4 PIRQD.
-  void set_wire(u8 wire, bool level);
+  // `route` is called for every segment at reset, later for those that change.
+  explicit HostBridge(RamRouter route);
 
   void reset() override;
   void config_write(u8 offset, u32 width, u32 value) override;
   void snapshot(core::SnapshotIo& io) override;
 
- private:
-  void route();
+  // All of 0xc0000-0xfffff becomes plain RAM, as when firmware has finished copying itself there.
+  void shadow_everything();
 
-  std::function<void(u8 irq, bool level)> isa_irq_;
-  u8 wires_ = 0;
-  u16 driven_ = 0;  // bit n: IRQ n is held high
+ private:
+  static constexpr u32 kSegments = 14;  // 13 of PAM, and the SMRAM window
+
+  struct Routing {
+    bool reads, writes;
+    bool operator==(const Routing&) const = default;
+  };
+  [[nodiscard]] Routing wanted(u32 segment);
+  void apply(bool all);
+
+  RamRouter route_;
+  std::array<Routing, kSegments> routed_{};
 };
 
 }  // namespace doppel::devices

@@ -7,6 +7,7 @@
 namespace doppel::devices {
 
 // --- Ports.
+inline constexpr u16 kPortDmaFirst = 0x00;        // 8237, channels 0 to 3, 16 ports
 inline constexpr u16 kPortPicMaster = 0x20;       // 8259 master, 2 ports
 inline constexpr u16 kPortPit = 0x40;             // 8254, 4 ports
 inline constexpr u16 kPortI8042Data = 0x60;       // keyboard controller data
@@ -14,23 +15,30 @@ inline constexpr u16 kPortSystemControlB = 0x61;  // PIT gate 2, speaker, refres
 inline constexpr u16 kPortI8042Command = 0x64;    // keyboard controller command/status
 inline constexpr u16 kPortRtc = 0x70;             // MC146818 index and data, 2 ports
 inline constexpr u16 kPortPostCode = 0x80;        // POST codes, also the classic I/O delay port
+inline constexpr u16 kPortDmaPages = 0x81;        // DMA page registers, 15 ports
 inline constexpr u16 kPortSystemControlA = 0x92;  // A20 gate and fast reset
 inline constexpr u16 kPortPicSlave = 0xa0;        // 8259 slave, 2 ports
+inline constexpr u16 kPortDmaSecond = 0xc0;       // 8237, channels 4 to 7, 32 ports
 inline constexpr u16 kPortDebugE9 = 0xe9;         // Bochs/QEMU debug console: a written byte goes to the host
 inline constexpr u16 kPortDebugExit = 0xf4;       // isa-debug-exit: exit status (value << 1) | 1
 inline constexpr u16 kPortDebugFirmware = 0x402;  // SeaBIOS debug console
+inline constexpr u16 kPortParallel1 = 0x378;      // LPT1, 3 ports
 inline constexpr u16 kPortSerial1 = 0x3f8;        // COM1, 8 ports
 inline constexpr u16 kPortElcr = 0x4d0;           // edge/level control of the two 8259, 2 ports
-inline constexpr u16 kPortAcpiPm = 0x600;      // PM1a event (+0), PM1a control (+4), PM timer (+8); 16 ports
-inline constexpr u16 kPortPciAddress = 0xcf8;  // PCI configuration mechanism 1, address
-inline constexpr u16 kPortReset = 0xcf9;       // reset control register (also the FADT reset register)
-inline constexpr u16 kPortPciData = 0xcfc;     // PCI configuration mechanism 1, data, 4 ports
+inline constexpr u16 kPortFwCfg = 0x510;          // QEMU's firmware configuration, 12 ports
+inline constexpr u16 kPortAcpiPm = 0x600;         // PIIX4 power management where firmware puts it, 64 ports:
+                                                  // PM1a event (+0), PM1a control (+4), PM timer (+8)
+inline constexpr u16 kPortSmbus = 0x700;          // SMBus host controller where firmware puts it, 16 ports
+inline constexpr u16 kPortPciAddress = 0xcf8;     // PCI configuration mechanism 1, address
+inline constexpr u16 kPortReset = 0xcf9;          // reset control register (also the FADT reset register)
+inline constexpr u16 kPortPciData = 0xcfc;        // PCI configuration mechanism 1, data, 4 ports
 
 // --- ISA interrupts (8259 inputs and I/O APIC pins; pin 2 is the 8254 on the I/O APIC).
 inline constexpr u8 kIrqPit = 0;
 inline constexpr u8 kIrqKeyboard = 1;
 inline constexpr u8 kIrqCascade = 2;  // slave 8259 into the master
 inline constexpr u8 kIrqSerial1 = 4;
+inline constexpr u8 kIrqParallel1 = 7;
 inline constexpr u8 kIrqRtc = 8;
 inline constexpr u8 kIrqAcpiSci = 9;  // level-triggered, active high (as in the MADT override)
 inline constexpr u8 kIrqMouse = 12;

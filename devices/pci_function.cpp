@@ -11,7 +11,7 @@ namespace doppel::devices {
 namespace {
 
 constexpr u8 kPciRevision = 0x08, kPciHeaderType = 0x0e, kPciSubsystem = 0x2c;
-constexpr u8 kStatusInterrupt = 1u << 3;  // in the low byte of the status register
+constexpr u8 kStatusInterrupt = 1u << 3, kStatusCapabilities = 1u << 4;  // low byte of the status register
 constexpr u32 kMemory64Type = 2u << 1, kPortSpace = 1;
 constexpr u64 kPortSpaceEnd = 0x1'0000;
 
@@ -40,6 +40,17 @@ void PciFunction::define(u8 offset, u32 width, u32 value, u32 writable) {
     initial_[offset + i] = config_[offset + i] = static_cast<u8>(value >> i * 8);
     writable_[offset + i] = static_cast<u8>(writable >> i * 8);
   }
+}
+
+u8 PciFunction::add_capability(u8 id, u32 size) {
+  const u32 offset = free_for_capabilities_;
+  free_for_capabilities_ += (size + 3) / 4 * 4;
+  DOPPEL_CHECK(free_for_capabilities_ <= config_.size(), "no room for PCI capability {:#x}", id);
+  define(kPciStatus, 1, initial_[kPciStatus] | kStatusCapabilities, 0);
+  define(last_link_, 1, offset, 0);
+  define(static_cast<u8>(offset), 2, id, 0);
+  last_link_ = static_cast<u8>(offset + 1);
+  return static_cast<u8>(offset);
 }
 
 void PciFunction::add_bar(u32 index, BarKind kind, u64 size, Mapper mapper) {

@@ -45,6 +45,9 @@ class PciFunction {
   void add_bar(u32 index, BarKind kind, u64 size, Mapper mapper);
   // Initial value (kept over reset) and the bits the guest may change. `width` bytes at `offset`.
   void define(u8 offset, u32 width, u32 value, u32 writable);
+  // Links a capability of `size` bytes, ID and pointer included, into the list; returns its offset. The
+  // caller defines what follows the first two bytes.
+  [[nodiscard]] u8 add_capability(u8 id, u32 size);
   // The mapper that attaches `device` to `bus` for `size` bytes, as offsets from `offset`. Both outlive it.
   [[nodiscard]] static Mapper attach_to(core::Bus& bus, core::Device& device, u64 size, u64 offset = 0);
 
@@ -73,12 +76,16 @@ class PciFunction {
     std::optional<u64> mapped;
   };
 
+  static constexpr u8 kFirstCapability = 0x40;
+
   [[nodiscard]] u16 command() const;
   [[nodiscard]] std::optional<u64> wanted(const Bar& bar) const;
   void update_intx();
 
   std::array<u8, 256> config_{}, initial_{}, writable_{};
   std::vector<Bar> bars_;
+  u8 last_link_ = kPciCapabilities;  // the byte that points to the next capability
+  u32 free_for_capabilities_ = kFirstCapability;
   std::function<void(bool)> wire_;
   bool intx_ = false;         // what the device model asks for
   bool intx_driven_ = false;  // what the wire carries, after the disable bit

@@ -35,7 +35,7 @@ class BlockCache {
   // that returns false; stops at the page's end. Nothing is cached.
   template <class Visit>
   void peek(const Block& block, u16 page_offset, u32 count, Visit visit) const {
-    const u8* page = cpu_.mmu.memory().ram().host(block.physical & core::kPageMask);
+    const u8* page = cpu_.mmu.memory().backing(block.physical & core::kPageMask).host;
     for (u32 i = 0; page && i < count && page_offset < core::kPageSize; ++i) {
       Insn insn;
       const std::span<const u8> bytes(page + page_offset, core::kPageSize - page_offset);

@@ -67,9 +67,34 @@ void PhysicalMemory::add_overlay(Overlay overlay) {
   overlays_.push_back(std::move(overlay));
 }
 
+void PhysicalMemory::route_ram(u64 base, u64 size, bool reads, bool writes) {
+  DOPPEL_CHECK(((base | size) & ~kPageMask) == 0 && base + size <= ram_.below_4g(), "RAM route at {:#x}",
+               base);
+  overlaid_end_ = std::max(overlaid_end_, base + size);
+  std::erase_if(ram_routes_, [&](const RamRoute& route) { return route.base == base; });
+  ram_routes_.push_back({base, size, reads, writes});
+}
+
+const PhysicalMemory::RamRoute* PhysicalMemory::ram_route(u64 page) const {
+  const auto it = std::ranges::find_if(ram_routes_,
+                                       [&](const RamRoute& route) { return page - route.base < route.size; });
+  return it == ram_routes_.end() ? nullptr : &*it;
+}
+
+// Where stores to a page go that is not plain writable memory: RAM behind a ROM, or nowhere (nullptr).
+u8* PhysicalMemory::write_target(u64 page) const {
+  if (page >= overlaid_end_) return nullptr;
+  const RamRoute* route = ram_route(page);
+  return route && route->writes ? ram_.host(page) : nullptr;
+}
+
 PhysicalMemory::Backing PhysicalMemory::backing(u64 page) const {
   u8* host = ram_.host(page);
   if (host && page >= overlaid_end_) return {host, true};
+  if (const RamRoute* route = host ? ram_route(page) : nullptr) {
+    if (route->reads) return {host, route->writes};
+    host = nullptr;
+  }
   for (const Overlay& overlay : std::views::reverse(overlays_)) {
     const u64 offset = page - overlay.base;
     if (offset >= overlay.size) continue;
@@ -115,9 +140,10 @@ void PhysicalMemory::read_page(u64 pa, std::span<u8> out) {
 }
 
 void PhysicalMemory::write_page(u64 pa, std::span<const u8> data) {
-  if (const Backing page = backing(pa & kPageMask); page.writable) {
+  const Backing page = backing(pa & kPageMask);
+  if (u8* host = page.writable ? page.host : write_target(pa & kPageMask)) {
     if (ram_.is_code_page(pa)) ram_.report_code_write(pa, data.size());
-    copy(page.host + pa % kPageSize, data.data(), data.size());
+    copy(host + pa % kPageSize, data.data(), data.size());
     return;
   }
   for (std::size_t done = 0; done < data.size();) {

@@ -1,6 +1,7 @@
 // Physical address space as one processor sees it behind its MMU: RAM, ROM and MMIO, after the A20 gate.
 // Used by the page walk, the MMU's slow paths and the loaders. RAM wins over MMIO except where a ROM or a
-// hole overlays it; of two overlays the one added last wins. Overlays are added before guest code runs.
+// hole overlays it; of two overlays the one added last wins. Overlays are added before guest code runs; what
+// the chipset routes to RAM changes while it runs.
 #pragma once
 
 #include <atomic>
@@ -23,6 +24,11 @@ class PhysicalMemory {
   // Overlays RAM with an MMIO hole (the VGA window), both 4 KiB aligned.
   void add_hole(u64 base, u64 size);
 
+  // From now on reads (writes) of [base, base + size), 4 KiB aligned and inside RAM, go to RAM whatever
+  // overlays it, or else to ROM and the bus: what a chipset's shadowing registers say. A range is routed anew
+  // as the same range. Called by the vCPU's thread, which then flushes its TLB and drops code of the range.
+  void route_ram(u64 base, u64 size, bool reads, bool writes);
+
   void set_a20(bool enabled) {
     a20_mask_.store(enabled ? ~u64{0} : ~(u64{1} << 20), std::memory_order_relaxed);
   }
@@ -31,7 +37,7 @@ class PhysicalMemory {
   // How a 4 KiB page (A20 already applied) is backed.
   struct Backing {
     u8* host = nullptr;     // of the page's first byte; nullptr: MMIO or nothing
-    bool writable = false;  // false for ROM
+    bool writable = false;  // stores may go straight to `host`: not to ROM, not to RAM routed for reads only
   };
   [[nodiscard]] Backing backing(u64 page) const;
 
@@ -64,12 +70,19 @@ class PhysicalMemory {
     std::vector<u8> bytes;  // of a ROM; empty for a hole
   };
   void add_overlay(Overlay overlay);
+  struct RamRoute {
+    u64 base, size;
+    bool reads, writes;  // to RAM
+  };
+  [[nodiscard]] const RamRoute* ram_route(u64 page) const;
+  [[nodiscard]] u8* write_target(u64 page) const;
 
   core::GuestRam& ram_;
   core::Bus& mmio_;
   std::atomic<u64> a20_mask_ = ~u64{0};
   std::vector<Overlay> overlays_;
-  u64 overlaid_end_ = 0;  // no overlay covers RAM from here on
+  std::vector<RamRoute> ram_routes_;
+  u64 overlaid_end_ = 0;  // no overlay or route covers RAM from here on
 };
 
 }  // namespace doppel::mmu

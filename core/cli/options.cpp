@@ -7,6 +7,7 @@
 #include <charconv>
 #include <map>
 
+#include "bios/firmware_image.hpp"
 #include "core/cli/disk_option.hpp"
 #include "core/log.hpp"
 #include "core/machine/exit_status.hpp"
@@ -73,9 +74,9 @@ constexpr DiskOption kDiskOptions[] = {
 
 // QEMU's options that have the same name here with two dashes, or another name.
 std::vector<std::string> normalised_arguments(int argc, char** argv) {
-  static const std::vector<std::string> kSameName = {"-kernel",    "-initrd", "-append",   "-serial", "-cpu",
-                                                     "-no-reboot", "-cdrom",  "-snapshot", "-drive",  "-hda",
-                                                     "-hdb",       "-hdc",    "-hdd"};
+  static const std::vector<std::string> kSameName = {
+      "-kernel", "-initrd", "-append", "-serial", "-cpu", "-no-reboot", "-cdrom", "-snapshot",
+      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot"};
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
@@ -120,7 +121,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   app.add_flag("--version", version_flag, "Print the version and exit");
 
   RunOptions options;
-  std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off;
+  std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off, boot;
   std::string engine = machine::have_translator() ? "jit" : "interp";
   double timeout = 0;
   auto* run = app.add_subcommand("run", "Run a virtual machine");
@@ -133,6 +134,12 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   run->add_option("-i,--initrd", options.initrd, "Initial RAM disk (Multiboot: the first module)")
       ->type_name("FILE");
   run->add_option("-a,--append", options.append, "Kernel command line")->type_name("TEXT");
+  run->add_option("--bios", options.bios, "Firmware image instead of SeaBIOS; runs without --kernel")
+      ->type_name("FILE");
+  run->add_option("--boot", boot,
+                  "Boot order for firmware: letters of a (floppy), c (disk), d (CD), n (network), or "
+                  "order=, once=, menu=on, splash-time=, reboot-timeout=, strict=on")
+      ->type_name("ORDER");
   run->add_option("--serial", options.serial, "First serial port: stdio, null or file:PATH")
       ->type_name("WHERE")
       ->capture_default_str();
@@ -204,8 +211,6 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};
   if (!run->parsed() && !selftest->parsed()) return ExitNow{0, app.help()};
   options.selftest = selftest->parsed();
-  if (run->parsed() && options.kernel.empty())
-    return usage("there is nothing to run: name a kernel with --kernel FILE ('doppel run --help').");
   for (const DiskOption& disk : kDiskOptions)
     for (const std::string& text : disk_words[disk.name]) {
       const std::string name = disk.help ? disk.name : disk.name + 1;  // as QEMU's users write it
@@ -214,6 +219,24 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
       options.disks.push_back(std::get<machine::DiskConfig>(std::move(parsed_disk)));
       if (snapshot) options.disks.back().snapshot = true;
     }
+  if (options.kernel.empty() && options.bios.empty()) {
+    if (run->parsed() && options.disks.empty())
+      return usage(
+          "there is nothing to run: name a disk with --disk FILE or a kernel with --kernel FILE ('doppel run "
+          "--help').");
+    if (run->parsed()) options.bios = bios::kDefaultFirmware;
+  }
+  if (!options.kernel.empty() && !options.bios.empty())
+    return usage("--bios: firmware does not run when --kernel names what to boot; leave one out.");
+  if (!boot.empty()) {
+    auto parsed_boot = bios::parse_boot_options(boot);
+    if (const auto* sentence = std::get_if<std::string>(&parsed_boot))
+      return usage(fmt::format("--boot {}: {}{}", boot, *sentence, sentence->ends_with('?') ? "" : "."));
+    if (!options.kernel.empty())
+      return usage(
+          "--boot: a kernel is started directly, without firmware that tries devices; leave it out.");
+    options.boot = std::get<bios::BootOptions>(std::move(parsed_boot));
+  }
   const auto size = parse_size(memory);
   if (!size)
     return usage(fmt::format("-m {}: not a size; write a number with K, M or G, as in 512M.", memory));

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "bios/boot_options.hpp"
 #include "core/cpuid.hpp"
 #include "core/machine/machine.hpp"
 
@@ -14,6 +15,8 @@ namespace doppel::cli {
 struct RunOptions {
   std::string kernel, initrd, append;
   std::vector<machine::DiskConfig> disks;
+  std::string bios;  // firmware image; empty: none, a kernel is started directly
+  bios::BootOptions boot;
   u64 ram_size = 0;
   core::CpuModel cpu;
   std::string serial = "stdio";  // "stdio", "null" or "file:PATH"

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <thread>
 
+#include "bios/firmware_image.hpp"
 #include "core/machine/console.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/machine/machine.hpp"
@@ -61,6 +62,13 @@ std::vector<u8> read_file(const std::string& path, u64 limit) {
   return bytes;
 }
 
+std::vector<u8> read_firmware(const std::string& path) {
+  std::vector<u8> image = read_file(path, bios::kMaxFirmwareSize);
+  if (const auto sentence = bios::check_firmware(image))
+    throw ConfigError(fmt::format("--bios {}: {}.", path, *sentence));
+  return image;
+}
+
 void check_host_memory(u64 wanted) {
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return;
@@ -102,7 +110,9 @@ int run_machine(const RunOptions& options) {
   config.no_reboot = options.no_reboot;
   config.selftest = options.selftest;
   check_host_memory(options.ram_size);
-  if (!options.selftest) config.kernel = read_file(options.kernel, options.ram_size);
+  if (!options.kernel.empty()) config.kernel = read_file(options.kernel, options.ram_size);
+  if (!options.bios.empty()) config.firmware = read_firmware(options.bios);
+  config.boot = options.boot;
   if (!options.initrd.empty()) config.initrd = read_file(options.initrd, options.ram_size);
 
   boost::asio::io_context events;

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "bios/entry_state.hpp"
+#include "bios/fw_cfg_content.hpp"
 #include "bios/kernel_image.hpp"
 #include "bios/selftest_guest.hpp"
 #include "core/log.hpp"
@@ -114,34 +115,53 @@ bool selftest_passed(int status) {
 Machine::Machine(MachineConfig config, boost::asio::io_context& events, devices::CharBackend& serial,
                  devices::CharBackend& debug_console)
     : config_(std::move(config)),
-      parts_(std::make_unique<Parts>(*this, events, PcBoard::Backends{serial, debug_console})) {
+      parts_(std::make_unique<Parts>(*this, events, PcBoard::Backends{serial, debug_console, no_printer_})) {
   power_on();
 }
 
 Machine::~Machine() = default;
 
-// The state a firmware would leave behind: devices reset, the kernel loaded, the vCPU at its entry.
 void Machine::power_on() {
   std::lock_guard guard(device_lock_);
   Parts& p = *parts_;
   p.board.reset();
   interp::reset(p.cpu.state, config_.cpu, true);
   p.dispatcher.blocks().clear();
-  if (config_.selftest) {
-    bios::load_selftest(*p.board.ram, p.cpu.state);
-  } else {
-    bios::BootRequest request;
-    request.kernel = config_.kernel;
-    if (!config_.initrd.empty()) request.modules.push_back({config_.initrd, ""});
-    request.command_line = config_.command_line;
-    request.linux_32bit_entry = config_.linux_32bit_entry;
-    request.physical_address_bits = mmu::kPhysicalBits;
-    std::random_device random;
-    for (int i = 0; i < 32; ++i) request.rng_seed.push_back(static_cast<u8>(random()));
-    if (const auto error = bios::boot(request, *p.board.ram, p.cpu.state)) throw ConfigError(*error);
-  }
+  if (config_.firmware.empty())
+    start_kernel();
+  else
+    start_firmware();
   p.cpu.mmu.flush_all();
   p.cpu.mmu.mode_changed();
+}
+
+// The vCPU stays as reset leaves it, at the reset vector.
+void Machine::start_firmware() {
+  PcBoard& board = parts_->board;
+  bios::BootOptions boot = config_.boot;
+  if (!boot.once.empty() && !booted_once_) boot.order = boot.once;
+  booted_once_ = true;
+  board.set_boot_order(boot.order);
+  bios::fill_fw_cfg(board.fw_cfg, {}, boot, *board.ram);
+}
+
+// The state a firmware would leave behind: the kernel loaded, the vCPU at its entry.
+void Machine::start_kernel() {
+  Parts& p = *parts_;
+  p.board.set_up_without_firmware();
+  if (config_.selftest) {
+    bios::load_selftest(*p.board.ram, p.cpu.state);
+    return;
+  }
+  bios::BootRequest request;
+  request.kernel = config_.kernel;
+  if (!config_.initrd.empty()) request.modules.push_back({config_.initrd, ""});
+  request.command_line = config_.command_line;
+  request.linux_32bit_entry = config_.linux_32bit_entry;
+  request.physical_address_bits = mmu::kPhysicalBits;
+  std::random_device random;
+  for (int i = 0; i < 32; ++i) request.rng_seed.push_back(static_cast<u8>(random()));
+  if (const auto error = bios::boot(request, *p.board.ram, p.cpu.state)) throw ConfigError(*error);
 }
 
 void Machine::request(Request what) {

@@ -10,8 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "bios/boot_options.hpp"
 #include "core/counters.hpp"
 #include "core/cpuid.hpp"
+#include "core/machine/console.hpp"
 #include "core/machine/disk_config.hpp"
 #include "core/machine/vcpu_work.hpp"
 #include "devices/char_backend.hpp"
@@ -34,7 +36,9 @@ struct MachineConfig {
   std::string command_line;
   std::vector<DiskConfig> disks;
   bool linux_32bit_entry = false;
-  bool selftest = false;  // the embedded test guest instead of a kernel
+  std::vector<u8> firmware;  // an image that passed check_firmware(); runs instead of a kernel
+  bios::BootOptions boot;    // for the firmware
+  bool selftest = false;     // the embedded test guest instead of a kernel
   bool no_reboot = false;
 };
 
@@ -89,6 +93,8 @@ class Machine {
   };
 
   void power_on();
+  void start_firmware();
+  void start_kernel();
   [[nodiscard]] Outcome run_to_end();
   void request(Request what);
 
@@ -99,6 +105,8 @@ class Machine {
   std::atomic<int> guest_status_{0};
   std::function<void()> serial_room_;
   VcpuWork work_;
+  NullBackend no_printer_;
+  bool booted_once_ = false;  // BootOptions::once is used up
   std::unique_ptr<Parts> parts_;
 };
 

@@ -6,6 +6,8 @@
 #include <ctime>
 #include <system_error>
 
+#include "bios/boot_options.hpp"
+#include "bios/firmware_image.hpp"
 #include "mmu/page_walk.hpp"
 
 namespace doppel::machine {
@@ -66,16 +68,24 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
            {.io_apic = [this](u8 pin, bool level) { io_apic.set_irq(pin, level); },
             .legacy = [this](u8 irq, bool level) { wiring.isa(InterruptWiring::kHpet, irq, level); },
             .legacy_replacement = [this](bool on) { wiring.set_hpet_replaces_legacy(on); }}),
+      parallel(wiring.isa_line(kIrqParallel1), backends.parallel, counters),
+      dma(*ram, counters),
+      fw_cfg(*ram, counters),
       acpi_pm(clock, counters, kAcpiPmTimerHz, wiring.isa_line(kIrqAcpiSci), signals.power_off),
+      smbus(counters),
       reset_control(counters, [this](bool) { signals.reset(); }),
+      host_bridge(
+          [this](u64 base, u64 size, bool reads, bool writes) { route_ram(base, size, reads, writes); }),
       isa_bridge([this](u8 irq, bool level) { wiring.isa(InterruptWiring::kPciRouter, irq, level); }),
+      piix4_pm(PciFunction::attach_to(ports, acpi_pm, Piix4Pm::kPmPorts),
+               PciFunction::attach_to(ports, smbus, Piix4Pm::kSmbusPorts)),
       pci(counters, reset_control, [this](u8 wire, bool level) {
         io_apic.set_irq(static_cast<u8>(16 + wire), level);
         isa_bridge.set_wire(wire, level);
       }) {
   ram->on_code_write(signals.code_written);
   attach_ports();
-  attach_memory();
+  attach_memory(config.firmware);
   attach_pci();
   fill_cmos();
 }
@@ -89,17 +99,23 @@ void PcBoard::attach_ports() {
   ports.attach(kPortSystemControlB, 1, control_b);
   ports.attach(kPortI8042Command, 1, keyboard, 4);
   ports.attach(kPortRtc, 2, rtc);
-  ports.attach(kPortPostCode, kPortSystemControlA - kPortPostCode, post_code);
+  ports.attach(kPortDmaFirst, 16, dma);
+  ports.attach(kPortDmaSecond, 32, dma, Dma8237::kSecondController);
+  ports.attach(kPortDmaPages, 15, dma, Dma8237::kPages + kPortDmaPages % 16);
+  ports.attach(kPortPostCode, 1, post_code);
   ports.attach(kPortSystemControlA, 1, control_a);
   ports.attach(kPortDebugE9, 1, debug_console);
   ports.attach(kPortDebugFirmware, 1, debug_console);
   ports.attach(kPortDebugExit, 4, debug_exit);
   ports.attach(kPortSerial1, 8, uart);
-  ports.attach(kPortAcpiPm, 16, acpi_pm);
+  ports.attach(kPortParallel1, 3, parallel);
+  ports.attach(kPortFwCfg, FwCfg::kPorts, fw_cfg);
   ports.attach(kPortPciAddress, 8, pci);
 }
 
-void PcBoard::attach_memory() {
+void PcBoard::attach_memory(std::span<const u8> firmware) {
+  for (const bios::RomPart& part : bios::place_firmware(firmware))
+    memory.add_rom(part.base, {part.bytes.begin(), part.bytes.end()});
   memory.add_hole(kVgaWindow, 0x2'0000);
   mmio.attach(kIoApicBase, core::kPageSize, io_apic);
   mmio.attach(kHpetBase, 0x400, hpet);
@@ -109,6 +125,7 @@ void PcBoard::attach_memory() {
 void PcBoard::attach_pci() {
   pci.insert(0, 0, host_bridge);
   pci.insert(1, 0, isa_bridge);
+  pci.insert(1, 3, piix4_pm);
 }
 
 void PcBoard::fill_cmos() {
@@ -118,13 +135,32 @@ void PcBoard::fill_cmos() {
     rtc.set_cmos(index, static_cast<u8>(value));
     rtc.set_cmos(static_cast<u8>(index + 1), static_cast<u8>(value >> 8));
   };
-  cmos16(0x15, 640);                                           // base memory, KiB
-  cmos16(0x17, extended);                                      // extended memory, KiB
-  cmos16(0x30, extended);                                      // the same, as some loaders read it
-  cmos16(0x34, std::min<u64>(above_16m, 0xffff));              // above 16 MiB, 64 KiB units
+  cmos16(0x15, 640);                               // base memory, KiB
+  cmos16(0x17, extended);                          // extended memory, KiB
+  cmos16(0x30, extended);                          // the same, as some loaders read it
+  cmos16(0x34, std::min<u64>(above_16m, 0xffff));  // above 16 MiB, 64 KiB units
+  constexpr u8 kFpu = 1u << 1, kMouse = 1u << 2;
+  rtc.set_cmos(0x14, kFpu | kMouse);                           // equipment
   rtc.set_cmos(0x5b, static_cast<u8>(ram->above_4g() >> 16));  // above 4 GiB, 64 KiB units, three bytes
   rtc.set_cmos(0x5c, static_cast<u8>(ram->above_4g() >> 24));
   rtc.set_cmos(0x5d, static_cast<u8>(ram->above_4g() >> 32));
+}
+
+void PcBoard::set_boot_order(std::string_view order) {
+  const bios::CmosBootOrder bytes = bios::cmos_boot_order(order);
+  rtc.set_cmos(0x38, bytes.third);
+  rtc.set_cmos(0x3d, bytes.first);
+}
+
+void PcBoard::route_ram(u64 base, u64 size, bool reads, bool writes) {
+  memory.route_ram(base, size, reads, writes);
+  signals.code_written(base, size);
+  signals.translations_changed();
+}
+
+void PcBoard::set_up_without_firmware() {
+  host_bridge.shadow_everything();
+  piix4_pm.place_pm(kPortAcpiPm);
 }
 
 void PcBoard::set_a20(bool on) {
@@ -134,8 +170,9 @@ void PcBoard::set_a20(bool on) {
 
 void PcBoard::reset() {
   for (core::Device* device : std::initializer_list<core::Device*>{
-           &pic, &pit, &rtc, &uart, &keyboard, &control_a, &control_b, &post_code, &debug_console,
-           &debug_exit, &hpet, &acpi_pm, &reset_control, &pci, &io_apic, &local_apic})
+           &pic,       &pit,           &rtc,           &uart, &keyboard, &control_a, &control_b,
+           &post_code, &debug_console, &debug_exit,    &hpet, &parallel, &dma,       &fw_cfg,
+           &acpi_pm,   &smbus,         &reset_control, &pci,  &io_apic,  &local_apic})
     device->reset();
   set_a20(true);
 }

@@ -14,14 +14,20 @@
 #include "devices/acpi_pm.hpp"
 #include "devices/apic_bus.hpp"
 #include "devices/debug_ports.hpp"
+#include "devices/dma_8237.hpp"
+#include "devices/fw_cfg.hpp"
 #include "devices/host_bridge.hpp"
 #include "devices/hpet.hpp"
 #include "devices/i8042.hpp"
 #include "devices/local_apic.hpp"
+#include "devices/parallel_port.hpp"
 #include "devices/pci_bus.hpp"
+#include "devices/piix3_isa.hpp"
+#include "devices/piix4_pm.hpp"
 #include "devices/pit_8254.hpp"
 #include "devices/reset_control.hpp"
 #include "devices/rtc_mc146818.hpp"
+#include "devices/smbus_piix4.hpp"
 #include "devices/uart_16550a.hpp"
 #include "mmu/physical_memory.hpp"
 
@@ -34,11 +40,12 @@ struct PcBoard {
     std::function<void()> serial_room;          // the first serial port can take input again
     std::function<void(core::Pending)> notify;  // for the vCPU
     std::function<void(u64 pa, u64 size)> code_written;
-    std::function<void()> translations_changed;  // what physical addresses mean changed (A20)
+    std::function<void()> translations_changed;  // what physical addresses mean changed (A20, shadowing)
   };
   struct Backends {
     devices::CharBackend& serial;
     devices::CharBackend& debug_console;
+    devices::CharBackend& parallel;
   };
 
   // Throws ConfigError. `config`, `counters` and `lock` outlive the board.
@@ -47,6 +54,10 @@ struct PcBoard {
 
   // Every device to its power-on state.
   void reset();
+  // What firmware would have left behind, for a kernel that is started without any.
+  void set_up_without_firmware();
+  // The order in which firmware looks for something to boot, in CMOS.
+  void set_boot_order(std::string_view order);
 
   // In order of construction: later parts refer to earlier ones.
   const Signals signals;
@@ -69,18 +80,24 @@ struct PcBoard {
   devices::DebugConsole debug_console;
   devices::DebugExit debug_exit;
   devices::Hpet hpet;
+  devices::ParallelPort parallel;
+  devices::Dma8237 dma;
+  devices::FwCfg fw_cfg;
   devices::AcpiPm acpi_pm;
+  devices::SmbusPiix4 smbus;
   devices::ResetControl reset_control;
   devices::HostBridge host_bridge;
   devices::IsaBridge isa_bridge;
+  devices::Piix4Pm piix4_pm;
   devices::PciBus pci;
 
  private:
   void attach_ports();
-  void attach_memory();
+  void attach_memory(std::span<const u8> firmware);
   void attach_pci();
   void fill_cmos();
   void set_a20(bool on);
+  void route_ram(u64 base, u64 size, bool reads, bool writes);
 };
 
 }  // namespace doppel::machine

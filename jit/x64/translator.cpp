@@ -257,7 +257,8 @@ void Translator::translate(Block& block) {
     translation.sites.push_back(&site);
   }
   if (core::log_enabled(core::LogCategory::kJit)) {
-    const u8* guest = cpu_.mmu.memory().ram().host(block.physical);
+    const u8* guest = cpu_.mmu.memory().backing(block.physical & core::kPageMask).host +
+                      block.physical % core::kPageSize;
     core::log(core::LogCategory::kJit, "block at physical {:#x}, found at {:#x}:\n{}translated to:\n{}",
               block.physical, cpu_.state.rip,
               listing({guest, std::min<u64>(block.bytes, core::kPageSize - block.physical % core::kPageSize)},

@@ -6,6 +6,7 @@
 #include "core/bus.hpp"
 #include "devices/host_bridge.hpp"
 #include "devices/pci_bus.hpp"
+#include "devices/piix3_isa.hpp"
 #include "devices/reset_control.hpp"
 #include "tests/devices/guest_mischief.hpp"
 
@@ -58,7 +59,7 @@ struct Fixture {
   std::vector<bool> resets;
   ResetControl reset_control{counters, [this](bool hard) { resets.push_back(hard); }};
   std::map<u8, bool> wires, irqs;
-  HostBridge host_bridge;
+  HostBridge host_bridge{[](u64, u64, bool, bool) {}};
   IsaBridge isa_bridge{[this](u8 irq, bool level) { irqs[irq] = level; }};
   PciFunction card2{{.vendor = 0x1af4,
                      .device = 0x1000,

@@ -105,3 +105,36 @@ TEST_CASE("writes to code pages are reported before the bytes change") {
   CHECK(m.memory.compare_exchange(0x2008, 8, 0, 1));
   CHECK(reports == std::vector<std::pair<u64, u64>>{{0x2000, 2}, {0x2008, 8}});
 }
+
+TEST_CASE("shadowing: reads and writes of a range go to RAM or to what overlays it, each on its own") {
+  struct Case {
+    bool reads, writes;
+    u8 seen, in_ram;  // after a write of 0x77 over RAM 0x11 under ROM 0x5a
+  };
+  for (const Case& c : {Case{false, false, 0x5a, 0x11}, Case{false, true, 0x5a, 0x77},
+                        Case{true, false, 0x11, 0x11}, Case{true, true, 0x77, 0x77}}) {
+    CAPTURE(c.reads);
+    CAPTURE(c.writes);
+    Machine m;
+    m.memory.write(0xf'0000, 1, 0x11);
+    m.memory.add_rom(0xf'0000, std::vector<u8>(0x2000, 0x5a));
+    m.memory.route_ram(0xf'0000, 0x1000, !c.reads, !c.writes);
+    m.memory.route_ram(0xf'0000, 0x1000, c.reads, c.writes);
+    m.memory.write(0xf'0000, 1, 0x77);
+    CHECK(m.memory.read(0xf'0000, 1) == c.seen);
+    CHECK(m.ram.host(0xf'0000)[0] == c.in_ram);
+    const PhysicalMemory::Backing page = m.memory.backing(0xf'0000);
+    CHECK(page.writable == (c.reads && c.writes));
+    CHECK(m.memory.read(0xf'1000, 1) == 0x5a);  // the next page is not part of it
+  }
+}
+
+TEST_CASE("RAM that is routed away and overlaid by nothing is the bus") {
+  Machine m;
+  m.memory.write(0xc'0000, 4, 0x1234'5678);
+  m.memory.route_ram(0xc'0000, 0x4000, false, true);
+  CHECK(m.memory.read(0xc'0000, 4) == 0xffff'ffff);
+  CHECK(m.memory.compare_exchange(0xc'0000, 4, 0xffff'ffff, 1));
+  m.memory.route_ram(0xc'0000, 0x4000, true, true);
+  CHECK(m.memory.read(0xc'0000, 4) == 0x1234'5678);
+}
