@@ -125,6 +125,7 @@ void Machine::power_on() {
   std::lock_guard guard(device_lock_);
   Parts& p = *parts_;
   p.board.reset();
+  p.storage.reset();
   interp::reset(p.cpu.state, config_.cpu, true);
   p.dispatcher.blocks().clear();
   if (config_.firmware.empty())

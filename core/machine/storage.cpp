@@ -50,6 +50,7 @@ Storage::Storage(const std::vector<DiskConfig>& disks, PcBoard& board, core::Cou
   for (const auto& disk : disks) {
     if (disk.interface == DiskConfig::Interface::kIde) add_ide(disk);
     if (disk.interface == DiskConfig::Interface::kVirtio) add_virtio(disk);
+    if (disk.interface == DiskConfig::Interface::kFloppy) add_floppy(disk);
   }
   board.ports.attach(kPortIdePrimary, 8, ide_.channel(0));
   board.ports.attach(kPortIdePrimaryControl, 1, ide_.channel(0), IdeChannel::kControlBlock);
@@ -60,6 +61,10 @@ Storage::Storage(const std::vector<DiskConfig>& disks, PcBoard& board, core::Cou
 
 Storage::~Storage() {
   threads_.join();
+}
+
+void Storage::reset() {
+  if (floppy_) floppy_->reset();
 }
 
 BlockBackend& Storage::open(const DiskConfig& disk) {
@@ -99,6 +104,28 @@ void Storage::add_cdrom(const DiskConfig& disk) {
   const u32 place = free_place(ide_taken_, kCdromPlaces, disk.path);
   ide_.channel(place / 2).connect(
       place % 2, std::make_unique<AtapiCdrom>(open(disk), fmt::format("DP{:05}", place + 1)));
+}
+
+void Storage::add_floppy(const DiskConfig& disk) {
+  if (floppy_)
+    throw ConfigError(fmt::format("{}: there is one floppy drive; leave one image out.", disk.path));
+  BlockBackend& backend = open(disk);
+  const auto format = floppy_format(backend.size());
+  if (!format)
+    throw ConfigError(fmt::format(
+        "{}: no floppy disk has {} KiB; sizes are 160, 180, 320, 360, 720, 1200, 1440, 1680, 1722 and 2880.",
+        disk.path, backend.size() / 1024));
+  floppy_ = std::make_unique<Floppy82077>(
+      backend, board_.wiring.isa_line(kIrqFloppy),
+      [this](std::span<u8> bytes, DmaDirection direction) {
+        return board_.dma.transfer(kDmaFloppy, bytes, direction);
+      },
+      counters_);
+  board_.ports.attach(kPortFloppy, 6, *floppy_);
+  board_.ports.attach(kPortFloppyInput, 1, *floppy_, 7);
+  constexpr u8 kFloppyTypes = 0x10, kEquipment = 0x14, kOneFloppy = 0x01;  // CMOS
+  board_.rtc.set_cmos(kFloppyTypes, static_cast<u8>(format->drive << 4));
+  board_.rtc.set_cmos(kEquipment, board_.rtc.cmos(kEquipment) | kOneFloppy);
 }
 
 }  // namespace doppel::machine

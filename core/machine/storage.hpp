@@ -10,6 +10,7 @@
 
 #include "core/machine/disk_config.hpp"
 #include "core/machine/pc_board.hpp"
+#include "devices/floppy_82077.hpp"
 #include "devices/ide/piix3_ide.hpp"
 #include "devices/storage/block_queue.hpp"
 #include "devices/virtio/virtio_blk.hpp"
@@ -28,10 +29,16 @@ class Storage {
   // Waits for what is being written.
   ~Storage();
 
+  // What the PCI bus does not reset.
+  void reset();
+
  private:
   struct VirtioDisk {
     VirtioDisk(devices::BlockBackend& disk, std::string identity, PcBoard& board, core::Counters& counters)
-        : model(disk, std::move(identity)), function(model, *board.ram, board.mmio, counters) {}
+        : model(disk, std::move(identity)),
+          function(
+              model, *board.ram, board.mmio,
+              [&board](u64 address, u32 data) { board.apic_bus.send_msi(address, data); }, counters) {}
     devices::VirtioBlk model;
     devices::VirtioPci function;
   };
@@ -40,6 +47,7 @@ class Storage {
   void add_virtio(const DiskConfig& disk);
   void add_ide(const DiskConfig& disk);
   void add_cdrom(const DiskConfig& disk);
+  void add_floppy(const DiskConfig& disk);
 
   PcBoard& board_;
   core::Counters& counters_;
@@ -49,6 +57,7 @@ class Storage {
   devices::Piix3Ide ide_;
   std::vector<bool> ide_taken_ = std::vector<bool>(4);  // channel * 2 + place
   std::vector<std::unique_ptr<VirtioDisk>> virtio_;
+  std::unique_ptr<devices::Floppy82077> floppy_;
 };
 
 }  // namespace doppel::machine

@@ -13,19 +13,16 @@ constexpr u16 kVendor = 0x1af4, kFirstDeviceId = 0x1040;
 constexpr u8 kModernRevision = 1;
 
 // --- The registers in the BAR: four structures of a page each.
-constexpr u32 kBar = 4;
+constexpr u32 kMsixBar = 1, kBar = 4;
 constexpr u64 kCommon = 0x0000, kIsr = 0x1000, kDevice = 0x2000, kNotify = 0x3000, kBarSize = 0x4000;
 constexpr u64 kCommonSize = 0x38;
 constexpr u32 kNotifyMultiplier = 4;
 
 // --- Capabilities (4.1.4) in configuration space.
-constexpr u8 kVendorCapability = 0x09, kStatusHasCapabilities = 1u << 4;
-constexpr u8 kFirstCapability = 0x40, kPlainLength = 16, kLongLength = 20;
+constexpr u8 kVendorCapability = 0x09, kPlainLength = 16, kLongLength = 20;
 enum CapabilityType : u8 { kTypeCommon = 1, kTypeNotify, kTypeIsr, kTypeDevice, kTypePciAccess };
-constexpr u8 kAccessCapability =
-    kFirstCapability + 3 * kPlainLength + kLongLength;  // the last: a window to the BAR
-constexpr u8 kAccessBar = kAccessCapability + 4, kAccessOffset = kAccessCapability + 8,
-             kAccessLength = kAccessCapability + 12, kAccessData = kAccessCapability + 16;
+constexpr u8 kCapabilityLength = 2, kCapabilityBar = 4, kCapabilityOffset = 8, kCapabilitySize = 12,
+             kCapabilityTail = 16;  // the notify multiplier, or the window's data
 
 // --- Common configuration (4.1.4.3).
 enum Common : u64 {
@@ -67,7 +64,8 @@ void set_half(u64& value, u32 select, u32 half_value) {
 
 }  // namespace
 
-VirtioPci::VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio, core::Counters& counters)
+VirtioPci::VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio, MsiSink msi,
+                     core::Counters& counters)
     : PciFunction({.vendor = kVendor,
                    .device = static_cast<u16>(kFirstDeviceId + device.type()),
                    .class_code = device.pci_class(),
@@ -78,7 +76,9 @@ VirtioPci::VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio,
       device_(device),
       ram_(ram),
       unknown_(counters[std::string(device.name()) + ".unknown"]),
-      queues_(device.queues()) {
+      queues_(device.queues()),
+      msix_(*this, device.queues() + 1u, kMsixBar, std::move(msi), counters) {
+  add_bar(kMsixBar, BarKind::kMemory32, msix_.size(), attach_to(mmio, msix_, msix_.size()));
   add_bar(kBar, BarKind::kMemory32, kBarSize, attach_to(mmio, *this, kBarSize));
   add_capabilities();
   device_.attach(*this);
@@ -88,8 +88,6 @@ VirtioPci::VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio,
 VirtioPci::~VirtioPci() = default;
 
 void VirtioPci::add_capabilities() {
-  define(kPciStatus, 1, kStatusHasCapabilities, 0);
-  define(kPciCapabilities, 1, kFirstCapability, 0);
   struct Row {
     u8 type;
     u8 length;
@@ -102,21 +100,22 @@ void VirtioPci::add_capabilities() {
       {kTypeNotify, kLongLength, kNotify, 0x1000},
       {kTypePciAccess, kLongLength, 0, 0},
   };
-  u8 at = kFirstCapability;
   for (const Row& row : kRows) {
     const bool access = row.type == kTypePciAccess;
-    const u8 next = access ? 0 : static_cast<u8>(at + row.length);
-    define(at, 4, u32{row.type} << 24 | u32{row.length} << 16 | u32{next} << 8 | kVendorCapability, 0);
-    define(static_cast<u8>(at + 4), 4, access ? 0 : kBar, access ? 0xff : 0);
-    define(static_cast<u8>(at + 8), 4, static_cast<u32>(row.offset), access ? ~0u : 0);
-    define(static_cast<u8>(at + 12), 4, static_cast<u32>(row.size), access ? ~0u : 0);
-    if (row.type == kTypeNotify) define(static_cast<u8>(at + 16), 4, kNotifyMultiplier, 0);
-    at = static_cast<u8>(at + row.length);
+    const u8 at = add_capability(kVendorCapability, row.length);
+    const auto field = [at](u8 offset) { return static_cast<u8>(at + offset); };
+    define(field(kCapabilityLength), 2, u32{row.type} << 8 | row.length, 0);
+    define(field(kCapabilityBar), 1, access ? 0 : kBar, access ? 0xff : 0);
+    define(field(kCapabilityOffset), 4, static_cast<u32>(row.offset), access ? ~0u : 0);
+    define(field(kCapabilitySize), 4, static_cast<u32>(row.size), access ? ~0u : 0);
+    if (row.type == kTypeNotify) define(field(kCapabilityTail), 4, kNotifyMultiplier, 0);
+    if (access) window_ = at;
   }
 }
 
 void VirtioPci::reset() {
   reset_device();
+  msix_.reset();
   PciFunction::reset();
 }
 
@@ -138,23 +137,27 @@ void VirtioPci::reset_device() {
 
 // --- The window in configuration space (4.1.4.9).
 
+std::optional<VirtioPci::Window> VirtioPci::window(u8 config_offset) {
+  if (config_offset != window_ + kCapabilityTail) return std::nullopt;
+  const auto field = [this](u8 offset, u32 width) {
+    return PciFunction::config_read(static_cast<u8>(window_ + offset), width);
+  };
+  const u32 at = field(kCapabilityOffset, 4), width = field(kCapabilitySize, 4);
+  const bool good = field(kCapabilityBar, 1) == kBar && (width == 1 || width == 2 || width == 4) &&
+                    at % width == 0 && at < kBarSize;
+  return good ? std::optional(Window{at, width}) : std::nullopt;
+}
+
 u32 VirtioPci::config_read(u8 offset, u32 width) {
-  if (offset == kAccessData && PciFunction::config_read(kAccessBar, 1) == kBar) {
-    const u32 at = PciFunction::config_read(kAccessOffset, 4),
-              size = PciFunction::config_read(kAccessLength, 4);
-    if ((size == 1 || size == 2 || size == 4) && at % size == 0 && at < kBarSize)
-      return static_cast<u32>(read(at, size));
-  }
+  if (const auto shown = window(offset)) return static_cast<u32>(read(shown->offset, shown->width));
   return PciFunction::config_read(offset, width);
 }
 
 void VirtioPci::config_write(u8 offset, u32 width, u32 value) {
   PciFunction::config_write(offset, width, value);
-  if (offset != kAccessData || PciFunction::config_read(kAccessBar, 1) != kBar) return;
-  const u32 at = PciFunction::config_read(kAccessOffset, 4),
-            size = PciFunction::config_read(kAccessLength, 4);
-  if ((size == 1 || size == 2 || size == 4) && at % size == 0 && at < kBarSize)
-    write(at, size, size == 4 ? value : value & ((1u << size * 8) - 1));
+  msix_.config_written();
+  if (const auto shown = window(offset))
+    write(shown->offset, shown->width, value & (~0u >> (4 - shown->width) * 8));
 }
 
 // --- The registers in the BAR.
@@ -284,8 +287,11 @@ void VirtioPci::write_common(u64 offset, u32 width, u64 value) {
       set_area(&Virtqueue::Areas::device, kQueueDevice);
       break;
     case kConfigVector:
+      config_vector_ = valid_vector(value);
+      break;
     case kQueueVector:
-      break;  // no MSI-X: reads back as "no vector"
+      if (Queue* any = selected()) any->vector = valid_vector(value);
+      break;
     default:
       (void)unknown("write", offset, width);
   }
@@ -342,29 +348,39 @@ Virtqueue* VirtioPci::queue(u16 index) {
 
 void VirtioPci::announce(u16 index) {
   Virtqueue* ring = queue(index);
-  if (ring && ring->interrupt_wanted()) interrupt(kIsrQueue);
+  if (ring && ring->interrupt_wanted()) interrupt(kIsrQueue, queues_[index].vector);
 }
 
 void VirtioPci::configuration_changed() {
   ++generation_;
-  if (status_ & kDriverOk) interrupt(kIsrConfiguration);
+  if (status_ & kDriverOk) interrupt(kIsrConfiguration, config_vector_);
 }
 
 void VirtioPci::needs_reset() {
   if (status_ & kNeedsReset) return;
   core::log(core::LogCategory::kPci, "{}: the driver broke the rules; it must reset the device", name());
   status_ |= kNeedsReset;
-  if (status_ & kDriverOk) interrupt(kIsrConfiguration);
+  if (status_ & kDriverOk) interrupt(kIsrConfiguration, config_vector_);
 }
 
-void VirtioPci::interrupt(u8 cause) {
+// With MSI-X, a vector that was not given stays silent (4.1.5.1.2).
+void VirtioPci::interrupt(u8 cause, u16 vector) {
+  if (msix_.enabled()) {
+    msix_.signal(vector);
+    return;
+  }
   isr_ |= cause;
   set_intx(true);
+}
+
+u16 VirtioPci::valid_vector(u64 value) const {
+  return value < msix_.vectors() ? static_cast<u16>(value) : kNoVector;
 }
 
 void VirtioPci::snapshot(core::SnapshotIo& io) {
   if (!io.loading()) device_.quiesce();
   PciFunction::snapshot(io);
+  msix_.snapshot(io);
   io.field("accepted", accepted_);
   io.field("device_feature_select", device_feature_select_);
   io.field("driver_feature_select", driver_feature_select_);

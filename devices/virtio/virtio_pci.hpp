@@ -11,7 +11,7 @@
 #include "core/bus.hpp"
 #include "core/counters.hpp"
 #include "core/device.hpp"
-#include "devices/pci_function.hpp"
+#include "devices/pci_msi.hpp"
 #include "devices/virtio/virtio_device.hpp"
 
 namespace doppel::devices {
@@ -19,7 +19,8 @@ namespace doppel::devices {
 class VirtioPci final : public PciFunction, public core::Device, private VirtioTransport {
  public:
   // `mmio` is where its BARs appear. `device` outlives it.
-  VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio, core::Counters& counters);
+  VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio, MsiSink msi,
+            core::Counters& counters);
   ~VirtioPci() override;
 
   // PciFunction; also core::Device's.
@@ -56,7 +57,14 @@ class VirtioPci final : public PciFunction, public core::Device, private VirtioT
   void write_status(u8 value);
   void enable(Queue& queue);
   void reset_device();
-  void interrupt(u8 cause);
+  void interrupt(u8 cause, u16 vector);
+  // The register that the window in configuration space shows, if it shows one.
+  struct Window {
+    u64 offset;
+    u32 width;
+  };
+  [[nodiscard]] std::optional<Window> window(u8 config_offset);
+  [[nodiscard]] u16 valid_vector(u64 value) const;
   [[nodiscard]] u64 unknown(std::string_view what, u64 offset, u32 width);
   [[nodiscard]] std::unique_ptr<Virtqueue> make_ring(const Queue& queue);
 
@@ -64,6 +72,8 @@ class VirtioPci final : public PciFunction, public core::Device, private VirtioT
   core::GuestRam& ram_;
   core::Counters::Counter& unknown_;
   std::vector<Queue> queues_;
+  MsixCapability msix_;
+  u8 window_ = 0;  // offset of the capability
   u64 accepted_ = 0;
   u32 device_feature_select_ = 0, driver_feature_select_ = 0;
   u16 queue_select_ = 0;
