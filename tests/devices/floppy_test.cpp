@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(Floppy, "reads by DMA: a track and on to the other side, until
 
 TEST_CASE_FIXTURE(Floppy, "writes by DMA, and formatting") {
   memory.assign(1024, 0x5a);
-  CHECK(command({0xc5, 4, 0, 1, 17, 2, 18, 0x1b, 0xff})[0] == 0x04);
+  CHECK(command({0xc5, 4, 0, 1, 17, 2, 18, 0x1b, 0xff}) == Bytes{0, 0, 0, 1, 0, 1, 2});
   const u64 at = (18 + 16) * 512;
   CHECK(disk.bytes[at - 1] == MemoryDisk::expected(at - 1));
   CHECK(disk.bytes[at] == 0x5a);

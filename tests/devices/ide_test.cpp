@@ -251,6 +251,7 @@ TEST_CASE_FIXTURE(Ide, "DMA both ways, through a scattered table") {
   CHECK(slice(disk, 200 * 512, 512) == slice(disk, 100 * 512, 512));
   CHECK(slice(disk, 203 * 512, 512) == slice(disk, 103 * 512, 512));
 
+  out(0xc000, 0);
   prd(1, kBuffer + 0x2000, 4096, true);  // longer than the transfer: still active
   address28(0, 4);
   out(0x1f7, 0xc8);
@@ -350,7 +351,8 @@ TEST_CASE_FIXTURE(Ide, "the write cache, transfer modes, sizes") {
   out(0x1f7, 0xef);
   CHECK((status() & kErr) == 0);
   out(0x1f7, 0x27);
-  CHECK((in(0x1f3) | in(0x1f4) << 8) == kDiskSize / 512 - 1);
+  const u64 last = in(0x1f3) | in(0x1f4) << 8;
+  CHECK(last == kDiskSize / 512 - 1);
   out(0x3f6, 0x80);
   CHECK(in(0x1f3) == 0);
   out(0x1f6, 0xe0);  // any write ends the look at the high bytes
@@ -425,7 +427,7 @@ TEST_CASE_FIXTURE(Ide, "packets: what is wrong, in sense data") {
     CAPTURE(row.bytes[0]);
     packet(row.bytes);
     CHECK((status() & kErr) != 0);
-    CHECK(in(0x1f1) >> 4 == row.sense[0]);
+    CHECK((in(0x1f1) >> 4) == row.sense[0]);
     CHECK(sense() == row.sense);
     CHECK(sense() == std::array<u8, 3>{});
   }

@@ -2,6 +2,7 @@
 // shaped like what a driver does, so that they get past the first check. What is looked for are crashes,
 // hangs, leaks and accesses out of bounds, by the sanitizers.
 //   fuzz_storage [--seconds N] [--seed N]
+#define DOCTEST_CONFIG_IMPLEMENT  // what guest_mischief.hpp includes is complete here; main() is ours
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -177,7 +178,7 @@ class VirtioGuest : Guest {
       }
       if (flags & 4)
         for (u32 n = 0; n < 4; ++n)
-          descriptor(0x9000 + n * 16, static_cast<u16>(random.below(8)), n + 1 & 0xffff);
+          descriptor(0x9000 + n * 16, static_cast<u16>(random.below(8)), static_cast<u16>(n + 1));
       index = next;
       if (packed_ && next == 0) wrap_ = !wrap_;
     }
