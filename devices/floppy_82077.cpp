@@ -228,7 +228,7 @@ void Floppy82077::result(std::initializer_list<u8> bytes, bool interrupt) {
 
 void Floppy82077::transfer_result(u8 st0, u8 st1, u8 st2) {
   const u8 drive = digital_output_ & kDriveSelect;
-  result({static_cast<u8>(st0 | place_.head << 2 | drive), st1, st2, place_.cylinder, place_.head,
+  result({static_cast<u8>(st0 | (place_.head & 1) << 2 | drive), st1, st2, place_.cylinder, place_.head,
           place_.sector, kSizeCode},
          true);
 }
@@ -503,7 +503,7 @@ void Floppy82077::snapshot(core::SnapshotIo& io) {
   const bool good = data ? fifo_end_ <= kMostSectors && position_ < fifo_end_ * kSector
                          : fifo_end_ <= fifo_.size() && fifo_position_ <= 9 &&
                                (phase_ != Phase::kResult || fifo_position_ < fifo_end_);
-  if (!good || phase_ > Phase::kResult || sense_pending_ > 4 || place_.head > 1)
+  if (!good || phase_ > Phase::kResult || sense_pending_ > 4)
     throw core::SnapshotError("snapshot: the floppy controller's state is out of range");
 }
 
