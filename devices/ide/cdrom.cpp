@@ -23,6 +23,7 @@ enum Operation : u8 {
   kGetConfiguration = 0x46,
   kEventStatus = 0x4a,
   kDiscInformation = 0x51,
+  kTrackInformation = 0x52,
   kModeSense10 = 0x5a,
   kRead12 = 0xa8,
   kSetSpeed = 0xbb,
@@ -93,6 +94,7 @@ bool needs_disc(u8 operation) {
     case kSeek10:
     case kReadToc:
     case kDiscInformation:
+    case kTrackInformation:
     case kReadCd:
       return true;
     default:
@@ -172,6 +174,8 @@ Cdrom::Answer Cdrom::execute(const Packet& p) {
       return event_status(p);
     case kDiscInformation:
       return disc_information(p);
+    case kTrackInformation:
+      return track_information(p);
     case kMechanismStatus:
       return data(Bytes().u8s({0, open_ ? 0x10 : 0, 0, 0, 0, 1, 0, 0}).take(), be16(&p[8]));
     default:
@@ -338,6 +342,24 @@ Cdrom::Answer Cdrom::event_status(const Packet& p) {
 Cdrom::Answer Cdrom::disc_information(const Packet& p) {
   if (p[1] & 7) return check({kIllegalRequest, 0x24, 0});
   return data(Bytes().u16be(32).u8s({0x0e, 1, 1, 1, 1, 0x20}).zeroes(26).take(), be16(&p[7]));
+}
+
+// Of track 1, by its number, its session's or a block in it.
+Cdrom::Answer Cdrom::track_information(const Packet& p) {
+  const u8 by = p[1] & 3;
+  const u32 which = be32(&p[2]);
+  const bool found = by == 0 ? which < blocks_ : by == 3 ? false : which == 1;
+  if (!found) return check({kIllegalRequest, 0x24, 0});
+  constexpr u8 kMode1 = 1, kUninterruptedData = 4;
+  return data(Bytes()
+                  .u16be(34)
+                  .u8s({1, 1, 0, kUninterruptedData, kMode1, 0})
+                  .u32be(0)  // where it starts
+                  .zeroes(12)
+                  .u32be(blocks_)
+                  .zeroes(8)
+                  .take(),
+              be16(&p[7]));
 }
 
 void Cdrom::snapshot(core::SnapshotIo& io) {

@@ -50,6 +50,7 @@ class Cdrom {
   [[nodiscard]] Answer get_configuration(const Packet& packet);
   [[nodiscard]] Answer event_status(const Packet& packet);
   [[nodiscard]] Answer disc_information(const Packet& packet);
+  [[nodiscard]] Answer track_information(const Packet& packet);
   [[nodiscard]] u16 profile() const;
 
   u32 blocks_;

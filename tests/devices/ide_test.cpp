@@ -384,6 +384,10 @@ TEST_CASE_FIXTURE(Ide, "packets: small answers, their length limits") {
   CHECK(packet_data()[7] == 8);  // CD-ROM profile
   packet({0x51, 0, 0, 0, 0, 0, 0, 0, 64});
   CHECK(packet_data().size() == 34);
+  packet({0x52, 1, 0, 0, 0, 1, 0, 0, 64});
+  data = packet_data();
+  CHECK(data.size() == 36);
+  CHECK(data.substr(24, 4) == std::string("\0\0\x02\0", 4));
   packet({0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8});
   CHECK(packet_data().size() == 8);
 }
