@@ -57,15 +57,24 @@ bool GuestRam::read(u64 pa, std::span<u8> out) const {
   return true;
 }
 
-bool GuestRam::write(u64 pa, std::span<const u8> data) {
-  if (data.empty()) return true;
-  if (!is_ram(*this, pa, data.size())) return false;
-  const u64 end = pa + data.size();
+std::span<u8> GuestRam::span(u64 pa, u64 size) const {
+  if (size == 0 || !is_ram(*this, pa, size)) return {};
+  return {host(pa), size};
+}
+
+void GuestRam::written_in_place(u64 pa, u64 size) const {
+  const u64 end = pa + size;
   for (u64 page = pa & kPageMask; page < end; page += kPageSize) {
     if (!is_code_page(page)) continue;
     const u64 from = std::max(page, pa);
     report_code_write(from, std::min(page + kPageSize, end) - from);
   }
+}
+
+bool GuestRam::write(u64 pa, std::span<const u8> data) {
+  if (data.empty()) return true;
+  if (!is_ram(*this, pa, data.size())) return false;
+  written_in_place(pa, data.size());
   std::memcpy(host(pa), data.data(), data.size());
   return true;
 }

@@ -49,6 +49,12 @@ class GuestRam {
   [[nodiscard]] bool read(u64 pa, std::span<u8> out) const;
   [[nodiscard]] bool write(u64 pa, std::span<const u8> data);
 
+  // The host memory of a range that is RAM throughout, for bus masters that transfer in place. Empty if it is
+  // not, or if `size` is 0.
+  [[nodiscard]] std::span<u8> span(u64 pa, u64 size) const;
+  // Reports the code pages in a range that was written in place. Called before the guest can know of it.
+  void written_in_place(u64 pa, u64 size) const;
+
   // Code-page flags, by physical address. Pages outside RAM are never code pages.
   [[nodiscard]] bool is_code_page(u64 pa) const {
     const u64 offset = offset_of(pa);

@@ -25,6 +25,7 @@ enum class LogCategory : u8 {
   kSerial,
   kBoot,
   kMachine,
+  kStorage,
   kCount
 };
 

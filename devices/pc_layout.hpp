@@ -52,6 +52,21 @@ inline constexpr u64 kHpetBase = 0xfed0'0000;     // HPET, 1 KiB
 inline constexpr u64 kLocalApicBase = 0xfee0'0000;  // local APIC after reset, 4 KiB
 inline constexpr u64 kResetVector = 0xffff'fff0;    // first instruction after reset
 
+// --- Storage.
+inline constexpr u16 kPortIdePrimary = 0x1f0;           // command block, 8 ports
+inline constexpr u16 kPortIdePrimaryControl = 0x3f6;    // alternate status, device control
+inline constexpr u16 kPortIdeSecondary = 0x170;         // command block, 8 ports
+inline constexpr u16 kPortIdeSecondaryControl = 0x376;  // alternate status, device control
+inline constexpr u16 kPortFloppy = 0x3f0;               // 82077AA, 6 ports
+inline constexpr u16 kPortFloppyInput = 0x3f7;          // the 82077AA's eighth port: disk changed, data rate
+inline constexpr u8 kIrqFloppy = 6;
+inline constexpr u8 kIrqIdePrimary = 14;
+inline constexpr u8 kIrqIdeSecondary = 15;
+inline constexpr u8 kDmaFloppy = 2;        // ISA DMA channel
+inline constexpr u8 kSlotIde = 1;          // PCI slot of the PIIX3; IDE is its function 1
+inline constexpr u8 kSlotVirtioDisks = 8;  // the first PCI slot of virtio disks, one slot each
+inline constexpr u8 kMostVirtioDisks = 16;
+
 // --- Frequencies.
 inline constexpr u64 kPitHz = 1'193'182;            // 8254 input
 inline constexpr u64 kAcpiPmTimerHz = 3'579'545;    // three times the 8254's

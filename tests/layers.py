@@ -36,6 +36,7 @@ CONFINED = {
     "asmjit/": ("jit/x64/",),
     "CLI/": ("core/cli/",),
     "spdlog/": ("core/",),
+    "libnbd": ("devices/storage/",),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

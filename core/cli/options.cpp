@@ -8,6 +8,7 @@
 #include <map>
 
 #include "bios/firmware_image.hpp"
+#include "core/cli/disk_option.hpp"
 #include "core/log.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/spelling.hpp"
@@ -61,15 +62,37 @@ std::optional<u64> parse_address(std::string_view text) {
   return address;
 }
 
+// The options that name disks. Those without help are QEMU's, understood but not listed.
+struct DiskOption {
+  const char* name;
+  const char* type;
+  const char* help;
+};
+constexpr DiskOption kDiskOptions[] = {
+    {"--disk", "FILE[,...]",
+     "Disk image or block device; may be repeated. ,if=virtio (default) or ide; ,format=raw, qcow2, vmdk, "
+     "vdi "
+     "or vhdx (default: found out); ,readonly; ,snapshot; ,cache=writeback, writethrough or unsafe"},
+    {"--cdrom", "FILE", "CD or DVD image in an IDE drive; may be repeated"},
+    {"--floppy", "FILE", "Floppy disk image, 160 KiB to 2.88 MiB"},
+    {"--hda", "FILE", nullptr},
+    {"--hdb", "FILE", nullptr},
+    {"--hdc", "FILE", nullptr},
+    {"--hdd", "FILE", nullptr},
+    {"--drive", "OPTIONS", nullptr},
+};
+
 // QEMU's options that have the same name here with two dashes, or another name.
 std::vector<std::string> normalised_arguments(int argc, char** argv) {
-  static const std::vector<std::string> kSameName = {"-kernel", "-initrd",    "-append", "-serial",
-                                                     "-cpu",    "-no-reboot", "-bios",   "-boot"};
+  static const std::vector<std::string> kSameName = {
+      "-kernel", "-initrd", "-append", "-serial", "-cpu", "-no-reboot", "-cdrom", "-snapshot",
+      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot"};
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
     if (std::find(kSameName.begin(), kSameName.end(), argument) != kSameName.end())
       argument.insert(0, 1, '-');
+    if (argument == "-fda") argument = "--floppy";
     arguments.push_back(std::move(argument));
   }
   return arguments;
@@ -85,9 +108,8 @@ std::string qemu_hint(const std::string& argument) {
       {"-machine", "leave it out: there is one machine type"},
       {"-device", "leave it out: isa-debug-exit is always at port 0xf4"},
       {"-debugcon", "use --debugcon file:PATH"},
-      {"-hda", "disks are not supported yet; use --initrd"},
-      {"-drive", "disks are not supported yet; use --initrd"},
-      {"-cdrom", "CD images are not supported yet; use --kernel and --initrd"},
+      {"-blockdev", "use --disk FILE[,if=virtio|ide][,format=FORMAT][,readonly][,snapshot]"},
+      {"-fdb", "there is one floppy drive: use --floppy FILE"},
   };
   for (const auto& [name, hint] : kHints)
     if (argument == name || argument == "-" + name) return hint;
@@ -136,6 +158,14 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
       ->type_name("WHERE");
   run->add_flag("--linux32", options.linux_32bit_entry, "Start a bzImage at its 32-bit entry");
   run->add_flag("--no-reboot", options.no_reboot, "Exit with status 4 when the guest resets");
+  std::map<std::string, std::vector<std::string>> disk_words;
+  bool snapshot = false;
+  for (const DiskOption& disk : kDiskOptions) {
+    auto* option = run->add_option(disk.name, disk_words[disk.name], disk.help ? disk.help : "");
+    option->type_name(disk.type)->allow_extra_args(false);
+    if (!disk.help) option->group("");
+  }
+  run->add_flag("--snapshot", snapshot, "Throw away in the end what the guest writes to its disks");
   for (auto* command : {run, selftest}) {
     command->add_option("-m,--memory", memory, "Guest RAM; a plain number is MiB")
         ->type_name("SIZE")
@@ -206,9 +236,19 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};
   if (!run->parsed() && !selftest->parsed()) return ExitNow{0, app.help()};
   options.selftest = selftest->parsed();
-  const bool bootable = !options.bios.empty() || !boot.empty();  // by firmware
+  for (const DiskOption& disk : kDiskOptions)
+    for (const std::string& text : disk_words[disk.name]) {
+      const std::string name = disk.help ? disk.name : disk.name + 1;  // as QEMU's users write it
+      auto parsed_disk = parse_disk(name, text);
+      if (const auto* sentence = std::get_if<std::string>(&parsed_disk)) return usage(*sentence);
+      options.disks.push_back(std::get<machine::DiskConfig>(std::move(parsed_disk)));
+      if (snapshot) options.disks.back().snapshot = true;
+    }
+  const bool bootable = !options.bios.empty() || !boot.empty() || !options.disks.empty();  // by firmware
   if (run->parsed() && options.kernel.empty() && !bootable)
-    return usage("there is nothing to run: name a kernel with --kernel FILE ('doppel run --help').");
+    return usage(
+        "there is nothing to run: name a disk with --disk FILE or a kernel with --kernel FILE ('doppel run "
+        "--help').");
   if (!options.kernel.empty() && !options.bios.empty())
     return usage("--bios: firmware does not run when --kernel names what to boot; leave one out.");
   if (!boot.empty()) {

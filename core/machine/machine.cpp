@@ -12,6 +12,7 @@
 #include "core/log.hpp"
 #include "core/machine/pc_board.hpp"
 #include "core/machine/state_report.hpp"
+#include "core/machine/storage.hpp"
 #include "core/machine/vcpu_memory.hpp"
 #include "jit/dispatch.hpp"
 #include "jit/interp/reset.hpp"
@@ -72,6 +73,11 @@ struct Machine::Parts {
                .notify = [this](core::Pending reason) { wake(reason); },
                .code_written = [this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); },
                .translations_changed = [this] { cpu.mmu.flush_all(); }}),
+        storage(machine.config_.disks, board, machine.counters_,
+                [&machine](std::function<void()> completion) {
+                  machine.work_.post(std::move(completion));
+                  machine.request(kRequestWork);
+                }),
         cpu_memory(machine.config_.cpu, board.memory, board.ports, board.local_apic, board.clock,
                    machine.counters_),
         cpu(*cpu_memory),
@@ -112,6 +118,7 @@ struct Machine::Parts {
   }
 
   PcBoard board;
+  Storage storage;
   VcpuMemory cpu_memory;
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
@@ -152,6 +159,7 @@ void Machine::power_on() {
   std::lock_guard guard(device_lock_);
   Parts& p = *parts_;
   p.board.reset();
+  p.storage.reset();
   interp::reset(p.cpu.state, config_.cpu, true);
   p.dispatcher.blocks().clear();
   if (config_.firmware.empty())
@@ -242,6 +250,7 @@ Outcome Machine::run_to_end() {
         if (p.verifier && !p.verifier->report().empty())
           return {Outcome::Kind::kDifference, 0, p.verifier->report()};
         const u32 requests = requests_.exchange(0);
+        if (requests & kRequestWork) work_.run(device_lock_);
         if (requests & kRequestExit) return {Outcome::Kind::kGuestExit, guest_status_, ""};
         if (requests & kRequestPowerOff) return {Outcome::Kind::kPowerOff, 0, ""};
         if (requests & kRequestStop) return {Outcome::Kind::kStopped, 0, ""};

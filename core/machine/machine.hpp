@@ -15,6 +15,8 @@
 #include "core/counters.hpp"
 #include "core/cpuid.hpp"
 #include "core/machine/console.hpp"
+#include "core/machine/disk_config.hpp"
+#include "core/machine/vcpu_work.hpp"
 #include "devices/char_backend.hpp"
 
 namespace doppel::machine {
@@ -40,6 +42,7 @@ struct MachineConfig {
   std::vector<u8> kernel;
   std::vector<u8> initrd;
   std::string command_line;
+  std::vector<DiskConfig> disks;
   bool linux_32bit_entry = false;
   std::vector<u8> firmware;  // an image that passed check_firmware(); runs instead of a kernel
   bios::BootOptions boot;    // for the firmware
@@ -89,7 +92,13 @@ class Machine {
 
  private:
   struct Parts;
-  enum Request : u32 { kRequestStop = 1, kRequestReset = 2, kRequestPowerOff = 4, kRequestExit = 8 };
+  enum Request : u32 {
+    kRequestStop = 1,
+    kRequestReset = 2,
+    kRequestPowerOff = 4,
+    kRequestExit = 8,
+    kRequestWork = 16
+  };
 
   void power_on();
   void start_firmware();
@@ -103,6 +112,7 @@ class Machine {
   std::atomic<u32> requests_{0};
   std::atomic<int> guest_status_{0};
   std::function<void()> serial_room_;
+  VcpuWork work_;
   NullBackend no_printer_;
   bool booted_once_ = false;  // BootOptions::once is used up
   std::unique_ptr<Parts> parts_;

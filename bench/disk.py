@@ -1,0 +1,134 @@
+"""Disk speed side by side: the same guest, program and image under Doppel and under QEMU's TCG, virtio and IDE.
+
+The guest reads and writes its disk past its page cache (bench/workloads/disk.c): sequentially by 1 MiB, at random by
+4 KiB one at a time and eight at a time. Times are taken here, by the host's clock.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parent
+PARTS = ("sequential-write", "sequential-read", "random-read", "random-write", "random-read-8")
+EVENT = re.compile(r"@disk (\S+) ?(.*)")
+INIT = """#!/bin/busybox sh
+export PATH=/bin
+mount -t devtmpfs devtmpfs /dev
+modprobe -a $(cat /disk-modules)
+/disk $(cat /disk-arguments)
+poweroff -f
+"""
+
+
+def cpio(folder, names):
+    return subprocess.run(["cpio", "--quiet", "--create", "--format=newc", "--owner=+0:+0"], cwd=folder,
+                          input="\n".join(names).encode(), stdout=subprocess.PIPE, check=True).stdout
+
+
+def make_initramfs(options, interface):
+    work = options.out / "disk-root"
+    work.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", str(HERE / "workloads/disk.c"),
+                    "-o", str(work / "disk")], check=True)
+    (work / "disk-init").write_text(INIT)
+    (work / "disk-init").chmod(0o755)
+    device = "/dev/vda" if interface == "virtio" else "/dev/sda"
+    (work / "disk-arguments").write_text(f"{device} {options.megabytes} {options.operations}")
+    path = options.out / f"disk-{interface}.cpio"
+    guests = options.kernel.parent
+    path.write_bytes((guests / "initramfs.cpio").read_bytes() + (guests / "disk_modules.cpio").read_bytes() +
+                     cpio(work, ["disk", "disk-init", "disk-arguments"]))
+    return path
+
+
+def commands(options, engine, interface, initramfs, image):
+    kernel = ["--kernel" if engine == "doppel" else "-kernel", str(options.kernel)]
+    line = "console=ttyS0 quiet panic=-1 rdinit=/disk-init"
+    if engine == "doppel":
+        return [options.doppel, "run", *kernel, "--initrd", str(initramfs), "--append", line, "-m", "512M",
+                "--no-reboot", "--disk", f"{image},if={interface},format=raw", *options.doppel_args.split()]
+    return [options.qemu, "-accel", "tcg", "-cpu", "max", "-m", "512M", "-nographic", "-nic", "none", "-no-reboot",
+            *kernel, "-initrd", str(initramfs), "-append", line,
+            "-drive", f"file={image},if={interface},format=raw,cache=writeback"]
+
+
+def measure(command, timeout):
+    """Seconds for each part."""
+    seconds, started, sums = {}, {}, {}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + timeout
+    try:
+        for line in process.stdout:
+            now = time.monotonic()
+            found = EVENT.search(line.decode(errors="replace"))
+            if not found:
+                continue
+            name, rest = found[1], found[2].split()
+            if name == "done":
+                return seconds, sums
+            if name == "failed" or now > deadline:
+                break
+            if rest[0] == "go":
+                started[name] = now
+            else:
+                seconds[name] = now - started[name]
+                sums[name] = rest[1:]
+    finally:
+        process.kill()
+        process.wait()
+    sys.exit(f"{command[0]}: the guest did not get to the end: {found and found[0]}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench-disk", description=__doc__.split("\n")[0])
+    parser.add_argument("--interfaces", default="virtio,ide", metavar="NAMES", help="default: %(default)s")
+    parser.add_argument("--engines", default="doppel,qemu", metavar="NAMES", help="default: %(default)s")
+    parser.add_argument("--megabytes", type=int, default=256, help="size of the disk (default %(default)s)")
+    parser.add_argument("--operations", type=int, default=8000, help="of 4 KiB (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="rounds; the median counts (default %(default)s)")
+    parser.add_argument("--doppel", default=str(TOP / "build/core/cli/doppel"), metavar="PATH")
+    parser.add_argument("--doppel-args", default="", metavar="TEXT")
+    parser.add_argument("--qemu", default="qemu-system-x86_64", metavar="PATH")
+    parser.add_argument("--kernel", type=Path, default=TOP / "build/guests/vmlinuz", metavar="PATH")
+    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
+    parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIRECTORY")
+    options = parser.parse_args()
+    engines = options.engines.split(",")
+    if "qemu" in engines and not shutil.which(options.qemu):
+        parser.error(f"{options.qemu} is missing: apt-get install qemu-system-x86, or use --engines doppel")
+    options.out.mkdir(parents=True, exist_ok=True)
+    image = options.out / "disk.img"
+    with open(image, "wb") as file:  # allocated, and in the host's page cache
+        for _ in range(options.megabytes):
+            file.write(os.urandom(1 << 20))
+    slower = 0
+    for interface in options.interfaces.split(","):
+        initramfs = make_initramfs(options, interface)
+        samples = {}
+        for _ in range(options.runs):
+            for engine in engines:
+                seconds, sums = measure(commands(options, engine, interface, initramfs, image), options.timeout)
+                for part, value in seconds.items():
+                    samples.setdefault(part, {}).setdefault(engine, []).append(value)
+        print(f"{interface:18}" + "".join(f"{engine:>20}" for engine in engines) + f"{'qemu/doppel':>14}")
+        for part in PARTS:
+            medians = {engine: statistics.median(samples[part][engine]) for engine in engines}
+            amount = options.megabytes if part.startswith("sequential") else options.operations
+            unit = "MiB/s" if part.startswith("sequential") else "op/s"
+            row = "".join(f"{amount / medians[engine]:>14.0f} {unit:5}" for engine in engines)
+            ratio = medians["qemu"] / medians["doppel"] if len(engines) == 2 else 0
+            slower += interface == "virtio" and 0 < ratio < 1
+            print(f"{part:18}{row}{ratio:>14.2f}", flush=True)
+    image.unlink()
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

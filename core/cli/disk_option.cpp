@@ -1,0 +1,116 @@
+#include "core/cli/disk_option.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "core/spelling.hpp"
+
+namespace doppel::cli {
+namespace {
+
+using machine::DiskConfig;
+
+// At commas, but not at double ones, which stand for one.
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> words(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ',') {
+      words.back() += text[i];
+    } else if (i + 1 < text.size() && text[i + 1] == ',') {
+      words.back() += ',';
+      ++i;
+    } else {
+      words.emplace_back();
+    }
+  }
+  return words;
+}
+
+template <class Value>
+std::string choose(const std::string& key, const std::string& word, const std::map<std::string, Value>& known,
+                   Value& value) {
+  if (const auto it = known.find(word); it != known.end()) {
+    value = it->second;
+    return "";
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : known) names.push_back(name);
+  return fmt::format("{}={}: not known; did you mean \"{}\"?", key, word,
+                     core::nearest_spelling(word, names));
+}
+
+std::string choose_format(const std::string& word, std::string& format) {
+  const auto& names = machine::disk_formats();
+  if (std::find(names.begin(), names.end(), word) == names.end())
+    return fmt::format("format={}: not known; did you mean \"{}\"?", word,
+                       core::nearest_spelling(word, names));
+  format = word;
+  return "";
+}
+
+// Empty, or what is wrong.
+std::string apply(const std::string& key, const std::string& value, DiskConfig& disk) {
+  using Interface = DiskConfig::Interface;
+  using Cache = DiskConfig::Cache;
+  static const std::map<std::string, Interface> kInterfaces = {
+      {"virtio", Interface::kVirtio}, {"ide", Interface::kIde}, {"floppy", Interface::kFloppy}};
+  static const std::map<std::string, Cache> kCaches = {
+      {"writeback", Cache::kWriteback}, {"writethrough", Cache::kWritethrough}, {"unsafe", Cache::kUnsafe}};
+  static const std::map<std::string, bool> kSwitch = {{"", true}, {"on", true}, {"off", false}};
+  static const std::map<std::string, bool> kMedia = {{"disk", false}, {"cdrom", true}};
+  if (key == "file") {
+    disk.path = value;
+    return "";
+  }
+  if (key == "if") {
+    const bool cdrom = disk.interface == Interface::kCdrom;
+    const std::string error = choose(key, value, kInterfaces, disk.interface);
+    if (cdrom && disk.interface == Interface::kIde) disk.interface = Interface::kCdrom;
+    return error;
+  }
+  if (key == "media") {
+    bool cdrom = false;
+    const std::string error = choose(key, value, kMedia, cdrom);
+    if (cdrom) disk.interface = Interface::kCdrom;
+    return error;
+  }
+  if (key == "cache") return choose(key, value, kCaches, disk.cache);
+  if (key == "format") return choose_format(value, disk.format);
+  if (key == "readonly" || key == "read-only") return choose(key, value, kSwitch, disk.read_only);
+  if (key == "snapshot") return choose(key, value, kSwitch, disk.snapshot);
+  return fmt::format("{}: not known; did you mean \"{}\"?", key,
+                     core::nearest_spelling(key, {"if", "format", "readonly", "snapshot", "cache"}));
+}
+
+DiskConfig::Interface interface_of(const std::string& option) {
+  if (option == "--cdrom") return DiskConfig::Interface::kCdrom;
+  if (option == "--floppy") return DiskConfig::Interface::kFloppy;
+  return option == "--disk" ? DiskConfig::Interface::kVirtio : DiskConfig::Interface::kIde;
+}
+
+}  // namespace
+
+std::variant<DiskConfig, std::string> parse_disk(const std::string& option, const std::string& text) {
+  DiskConfig disk;
+  disk.interface = interface_of(option);
+  std::vector<std::string> words = split(text);
+  if (words.front().find('=') == std::string::npos || option != "-drive") {
+    disk.path = words.front();
+    words.erase(words.begin());
+  }
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
+    if (const std::string error = apply(word.substr(0, equals), value, disk); !error.empty())
+      return fmt::format("{} {}: {}", option, text, error);
+  }
+  if (disk.path.empty())
+    return fmt::format("{} {}: there is no file name; write it first, as in {}.", option, text,
+                       option == "-drive" ? "-drive file=debian.img" : option + " debian.img,snapshot");
+  return disk;
+}
+
+}  // namespace doppel::cli

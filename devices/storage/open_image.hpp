@@ -1,0 +1,25 @@
+// From a file's name to a BlockImage: finds out its format, opens and locks it, starts a storage server for
+// formats other than raw, puts an overlay on top. Every mistake that a user can make ends in an ImageError
+// that says what to do.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "devices/storage/block_image.hpp"
+#include "devices/storage/image_format.hpp"
+
+namespace doppel::devices {
+
+struct ImageOptions {
+  std::string path;
+  ImageFormat format = ImageFormat::kAuto;
+  bool read_only = false;
+  bool snapshot = false;  // writes go to a temporary overlay
+  bool unsafe = false;    // flushes do nothing
+  u32 sector = 512;       // the image's size must be a multiple of it
+};
+
+[[nodiscard]] std::unique_ptr<BlockImage> open_image(const ImageOptions& options);
+
+}  // namespace doppel::devices
