@@ -148,7 +148,7 @@ struct TranslatorState {
   u32 vectors_resident = 0;  // the same of CpuState::vec; bit 1: AVX instructions are allowed too
   u32 access = 0;            // of the soft-TLB miss in progress: size, bit 8 set for a write
   static constexpr u32 kShares = 16;
-  std::array<u64, kShares> shared_addends{};  // of soft-TLB entries that a block has checked
+  std::array<u64, kShares> shared_addends{};         // of soft-TLB entries that a block has checked
   static constexpr u64 kNoStackPage = u64{1} << 63;  // no canonical address is near it
   u64 stack_page = kNoStackPage;  // a page that RSP was seen on, which may be read and written,
   u64 stack_addend = 0;           // and host minus linear address there; dropped whenever C++ code ran

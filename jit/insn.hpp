@@ -85,7 +85,7 @@ struct Insn {
   u16 flags = 0;         // InsnFlags
   u16 gprs_written = 0;  // bit n: general register n changes, or may (from Zydis, hidden operands too)
   u8 length = 0;
-  u8 op_size = 0;       // effective operand size in bytes: 1 for byte forms, 2, 4, 8
+  u8 op_size = 0;        // effective operand size in bytes: 1 for byte forms, 2, 4, 8
   u8 address_size = 0;   // 2, 4, 8
   u8 address_shift = 0;  // 64 minus its bits
   Flow flow = Flow::kNext;

@@ -114,7 +114,8 @@ template <class T>
 
 [[gnu::always_inline]] inline u64 effective_address(const Vcpu& cpu, const Insn& insn) {
   const auto& gpr = cpu.state.gpr;
-  return (gpr[insn.base] + (gpr[insn.index] << insn.scale) + static_cast<u64>(insn.disp)) & insn.address_mask();
+  return (gpr[insn.base] + (gpr[insn.index] << insn.scale) + static_cast<u64>(insn.disp)) &
+         insn.address_mask();
 }
 
 // Base, limit, type and presence of `segment` for an access of `size` bytes at `offset`; 16- and 32-bit

@@ -26,8 +26,8 @@ template <class T, std::size_t N>
     for (u32 i = 0; i < N; ++i) {
       if (!chosen(i)) continue;
       u64 la;
-      if (!linear_address(cpu, insn, (ea + i * sizeof(T)) & insn.address_mask(), sizeof(T), mmu::Access::kWrite,
-                          la))
+      if (!linear_address(cpu, insn, (ea + i * sizeof(T)) & insn.address_mask(), sizeof(T),
+                          mmu::Access::kWrite, la))
         return false;
       if (!access(i, la)) return memory_fault(cpu, insn.segment);
     }

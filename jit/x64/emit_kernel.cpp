@@ -1,5 +1,5 @@
-// Instructions that kernels run often: interrupt flag, RFLAGS on the stack, GS, MXCSR. The common case is emitted;
-// for the rest the instruction goes to the interpreter.
+// Instructions that kernels run often: interrupt flag, RFLAGS on the stack, GS, MXCSR. The common case is
+// emitted; for the rest the instruction goes to the interpreter.
 #include "core/guest_ram.hpp"
 #include "jit/x64/block_emitter.hpp"
 
@@ -47,8 +47,8 @@ void BlockEmitter::only_at_cpl0(const Insn& insn) {
   a.jne(slow_insns_.back().entry);
 }
 
-// With nothing pending. The next block follows without a look at CpuState::attention, so the instruction after STI
-// runs before any interrupt; if that block is not linked yet, the dispatcher sees to it.
+// With nothing pending. The next block follows without a look at CpuState::attention, so the instruction
+// after STI runs before any interrupt; if that block is not linked yet, the dispatcher sees to it.
 bool BlockEmitter::emit_interrupts_on(const Insn& insn) {
   const i64 next = page_offset_after(insn);
   if (next >= static_cast<i64>(core::kPageSize) || !context_.optimisations.chaining ||
