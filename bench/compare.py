@@ -300,7 +300,7 @@ def arguments():
     parser.add_argument("--keep", action="store_true", help="write bench/RESULTS.md though the run was not a full one")
     parser.add_argument("--doppel", metavar="PATH", default=str(TOP / "build/core/cli/doppel"), help="the program")
     more = "more options for `doppel run`; --doppel-args=TEXT if it is one word"
-    parser.add_argument("--doppel-args", metavar="TEXT", default="", help=more)
+    parser.add_argument("--doppel-args", metavar="TEXT", default="--cpu max", help=more + " (default: --cpu max, as QEMU's)")
     parser.add_argument("--qemu", metavar="PATH", default="qemu-system-x86_64")
     parser.add_argument("--qemu-args", metavar="TEXT", default="")
     parser.add_argument("--kernel", metavar="PATH", type=Path, default=TOP / "build/guests/vmlinuz")
