@@ -60,8 +60,8 @@ def commands(options, engine, interface, initramfs, image):
 
 
 def measure(command, timeout):
-    """Seconds for each part."""
-    seconds, started, sums = {}, {}, {}
+    """Seconds for each part, and how many operations (or MiB) it is."""
+    seconds, started, counts = {}, {}, {}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + timeout
     try:
@@ -72,14 +72,14 @@ def measure(command, timeout):
                 continue
             name, rest = found[1], found[2].split()
             if name == "done":
-                return seconds, sums
+                return seconds, counts
             if name == "failed" or now > deadline:
                 break
             if rest[0] == "go":
                 started[name] = now
             else:
                 seconds[name] = now - started[name]
-                sums[name] = rest[1:]
+                counts[name] = int(rest[1])
     finally:
         process.kill()
         process.wait()
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--interfaces", default="virtio,ide", metavar="NAMES", help="default: %(default)s")
     parser.add_argument("--engines", default="doppel,qemu", metavar="NAMES", help="default: %(default)s")
     parser.add_argument("--megabytes", type=int, default=256, help="size of the disk (default %(default)s)")
-    parser.add_argument("--operations", type=int, default=8000, help="of 4 KiB (default %(default)s)")
+    parser.add_argument("--operations", type=int, default=20000, help="of 4 KiB (default %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="rounds; the median counts (default %(default)s)")
     parser.add_argument("--doppel", default=str(TOP / "build/core/cli/doppel"), metavar="PATH")
     parser.add_argument("--doppel-args", default="", metavar="TEXT")
@@ -114,15 +114,14 @@ def main():
         samples = {}
         for _ in range(options.runs):
             for engine in engines:
-                seconds, sums = measure(commands(options, engine, interface, initramfs, image), options.timeout)
+                seconds, counts = measure(commands(options, engine, interface, initramfs, image), options.timeout)
                 for part, value in seconds.items():
                     samples.setdefault(part, {}).setdefault(engine, []).append(value)
         print(f"{interface:18}" + "".join(f"{engine:>20}" for engine in engines) + f"{'qemu/doppel':>14}")
         for part in PARTS:
             medians = {engine: statistics.median(samples[part][engine]) for engine in engines}
-            amount = options.megabytes if part.startswith("sequential") else options.operations
             unit = "MiB/s" if part.startswith("sequential") else "op/s"
-            row = "".join(f"{amount / medians[engine]:>14.0f} {unit:5}" for engine in engines)
+            row = "".join(f"{counts[part] / medians[engine]:>14.0f} {unit:5}" for engine in engines)
             ratio = medians["qemu"] / medians["doppel"] if len(engines) == 2 else 0
             slower += interface == "virtio" and 0 < ratio < 1
             print(f"{part:18}{row}{ratio:>14.2f}", flush=True)
