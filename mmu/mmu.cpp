@@ -77,7 +77,7 @@ TlbEntry Mmu::tags_for(const PageInfo& page) const {
   if (page.writable && page.dirty && backing.writable && !watched(page.la, true) &&
       !memory_.ram().is_code_page(page.physical))
     tags.write = page.la;
-  if (page.executable) tags.exec = page.la;
+  if (page.executable && !backing.device) tags.exec = page.la;
   tags.addend = reinterpret_cast<u64>(backing.host) - page.la;
   return tags;
 }

@@ -67,6 +67,20 @@ void PhysicalMemory::add_overlay(Overlay overlay) {
   overlays_.push_back(std::move(overlay));
 }
 
+bool PhysicalMemory::map_device(u64 base, std::span<u8> bytes, bool writable) {
+  DOPPEL_CHECK(((base | bytes.size()) & ~kPageMask) == 0 && !bytes.empty(), "device memory at {:#x}", base);
+  const auto overlaps = [&](const DeviceMemory& other) {
+    return base < other.base + other.bytes.size() && other.base < base + bytes.size();
+  };
+  if (std::ranges::any_of(device_memory_, overlaps)) return false;
+  device_memory_.push_back({base, bytes, writable});
+  return true;
+}
+
+void PhysicalMemory::unmap_device(u64 base) {
+  std::erase_if(device_memory_, [&](const DeviceMemory& memory) { return memory.base == base; });
+}
+
 PhysicalMemory::Backing PhysicalMemory::backing(u64 page) const {
   u8* host = ram_.host(page);
   if (host && page >= overlaid_end_) return {host, true};
@@ -76,7 +90,11 @@ PhysicalMemory::Backing PhysicalMemory::backing(u64 page) const {
     if (overlay.bytes.empty()) return {};
     return {const_cast<u8*>(overlay.bytes.data()) + offset, false};  // `writable` keeps callers off it
   }
-  return {host, host != nullptr};
+  if (host) return {host, true};
+  for (const DeviceMemory& memory : device_memory_)
+    if (const u64 offset = page - memory.base; offset < memory.bytes.size())
+      return {memory.bytes.data() + offset, memory.writable, true};
+  return {};
 }
 
 u64 PhysicalMemory::read(u64 pa, u32 width) {

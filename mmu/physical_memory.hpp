@@ -1,6 +1,7 @@
 // Physical address space as one processor sees it behind its MMU: RAM, ROM and MMIO, after the A20 gate.
 // Used by the page walk, the MMU's slow paths and the loaders. RAM wins over MMIO except where a ROM or a
 // hole overlays it; of two overlays the one added last wins. Overlays are added before guest code runs.
+// Memory that belongs to a device (a frame buffer) wins over MMIO only, and moves while the guest runs.
 #pragma once
 
 #include <atomic>
@@ -23,6 +24,13 @@ class PhysicalMemory {
   // Overlays RAM with an MMIO hole (the VGA window), both 4 KiB aligned.
   void add_hole(u64 base, u64 size);
 
+  // Puts a device's memory at [base, base + bytes.size()), both 4 KiB aligned; the bytes belong to the
+  // device, which sees stores without being told. False: that place is taken. Code there runs, but is not
+  // cached. Called by the vCPU's thread (a base address register was written), which then flushes its TLB.
+  [[nodiscard]] bool map_device(u64 base, std::span<u8> bytes, bool writable);
+  // Removes what map_device() put at exactly `base`.
+  void unmap_device(u64 base);
+
   void set_a20(bool enabled) {
     a20_mask_.store(enabled ? ~u64{0} : ~(u64{1} << 20), std::memory_order_relaxed);
   }
@@ -32,6 +40,7 @@ class PhysicalMemory {
   struct Backing {
     u8* host = nullptr;     // of the page's first byte; nullptr: MMIO or nothing
     bool writable = false;  // false for ROM
+    bool device = false;    // a device's memory: stores to it are not watched, so code there is not cached
   };
   [[nodiscard]] Backing backing(u64 page) const;
 
@@ -64,11 +73,17 @@ class PhysicalMemory {
     std::vector<u8> bytes;  // of a ROM; empty for a hole
   };
   void add_overlay(Overlay overlay);
+  struct DeviceMemory {
+    u64 base;
+    std::span<u8> bytes;
+    bool writable;
+  };
 
   core::GuestRam& ram_;
   core::Bus& mmio_;
   std::atomic<u64> a20_mask_ = ~u64{0};
   std::vector<Overlay> overlays_;
+  std::vector<DeviceMemory> device_memory_;
   u64 overlaid_end_ = 0;  // no overlay covers RAM from here on
 };
 
