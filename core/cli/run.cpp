@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "core/machine/console.hpp"
+#include "core/machine/display.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/machine/machine.hpp"
 #include "core/machine/terminal.hpp"
@@ -100,6 +101,7 @@ int run_machine(const RunOptions& options) {
   config.linux_32bit_entry = options.linux_32bit_entry;
   config.no_reboot = options.no_reboot;
   config.selftest = options.selftest;
+  config.video_bios = machine::installed_video_bios();
   check_host_memory(options.ram_size);
   if (!options.selftest) config.kernel = read_file(options.kernel, options.ram_size);
   if (!options.initrd.empty()) config.initrd = read_file(options.initrd, options.ram_size);

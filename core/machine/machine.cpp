@@ -12,7 +12,9 @@
 #include "bios/kernel_image.hpp"
 #include "bios/selftest_guest.hpp"
 #include "core/log.hpp"
+#include "core/machine/display.hpp"
 #include "core/machine/host_clock.hpp"
+#include "core/machine/host_input.hpp"
 #include "core/machine/interrupt_wiring.hpp"
 #include "core/machine/state_report.hpp"
 #include "core/machine/vcpu_memory.hpp"
@@ -121,6 +123,10 @@ struct Machine::Parts {
               io_apic.set_irq(static_cast<u8>(16 + wire), level);
               isa_bridge.set_wire(wire, level);
             }),
+        display({ports, mmio, memory, pci, clock, machine.counters_, machine.device_lock_,
+                 [this] { cpu.mmu.flush_all(); }},
+                machine.config_.video_bios),
+        input(events, machine.device_lock_, keyboard),
         cpu_memory(machine.config_.cpu, memory, ports, local_apic, clock, machine.counters_),
         cpu(*cpu_memory),
         dispatcher(cpu) {
@@ -142,7 +148,6 @@ struct Machine::Parts {
   }
 
   void attach() {
-    memory.add_hole(kVgaWindow, 0x2'0000);
     ports.attach(kPortPicMaster, 2, pic, 0);
     ports.attach(kPortPicSlave, 2, pic, 2);
     ports.attach(kPortElcr, 2, pic, 4);
@@ -192,7 +197,7 @@ struct Machine::Parts {
   void reset_devices() {
     for (core::Device* device : std::initializer_list<core::Device*>{
              &pic, &pit, &rtc, &uart, &keyboard, &control_a, &control_b, &post_code, &debug_console,
-             &debug_exit, &hpet, &acpi_pm, &reset_control, &pci, &io_apic, &local_apic})
+             &debug_exit, &hpet, &acpi_pm, &reset_control, &pci, &display.device(), &io_apic, &local_apic})
       device->reset();
   }
 
@@ -220,6 +225,8 @@ struct Machine::Parts {
   HostBridge host_bridge;
   IsaBridge isa_bridge;
   PciBus pci;
+  Display display;
+  HostInput input;
   VcpuMemory cpu_memory;
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
@@ -262,6 +269,7 @@ void Machine::power_on() {
   p.set_a20(true);
   interp::reset(p.cpu.state, config_.cpu, true);
   p.dispatcher.blocks().clear();
+  p.display.set_text_mode();
   if (config_.selftest) {
     bios::load_selftest(*p.ram, p.cpu.state);
   } else {
@@ -299,6 +307,13 @@ std::size_t Machine::serial_input(std::span<const u8> bytes) {
 void Machine::on_serial_room(std::function<void()> callback) {
   std::lock_guard guard(device_lock_);
   serial_room_ = std::move(callback);
+}
+
+Display& Machine::display() {
+  return parts_->display;
+}
+HostInput& Machine::input() {
+  return parts_->input;
 }
 
 const core::Counters& Machine::counters() const {
