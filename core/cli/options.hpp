@@ -6,6 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/cli/control_client.hpp"
+#include "core/cli/viewers.hpp"
 #include "core/cpuid.hpp"
 #include "core/machine/machine.hpp"
 
@@ -24,6 +26,7 @@ struct RunOptions {
   bool no_reboot = false;
   bool stats = false;
   bool selftest = false;  // `doppel selftest`
+  ViewerOptions viewers;
 };
 
 // Exit now with this status after printing `text` (to stdout when the status is 0, else to stderr).
@@ -32,6 +35,6 @@ struct ExitNow {
   std::string text;
 };
 
-[[nodiscard]] std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv);
+[[nodiscard]] std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char** argv);
 
 }  // namespace doppel::cli

@@ -138,14 +138,18 @@ int run_machine(const RunOptions& options) {
     });
   }
 
-  const bool terminal = on_stdio && ::isatty(STDIN_FILENO);
-  machine::ConsoleInput input(events, STDIN_FILENO, terminal,
-                              {.deliver = [&](std::span<const u8> bytes) { return vm.serial_input(bytes); },
-                               .quit = [&] { vm.stop(); },
-                               .reset = [&] { vm.reset(); }});
+  Viewers viewers(options.viewers, events, vm);
+  const bool reads_keys = on_stdio || options.viewers.text();
+  const bool terminal = reads_keys && ::isatty(STDIN_FILENO);
+  machine::ConsoleInput input(
+      events, STDIN_FILENO, terminal,
+      {.deliver =
+           [&](std::span<const u8> bytes) { return on_stdio ? vm.serial_input(bytes) : viewers.type(bytes); },
+       .quit = [&] { vm.stop(); },
+       .reset = [&] { vm.reset(); }});
   vm.on_serial_room([&] { boost::asio::post(events, [&] { input.resume(); }); });
   const machine::RawTerminal raw(terminal ? STDIN_FILENO : -1);
-  if (on_stdio) input.start();
+  if (reads_keys) input.start();
 
   const auto work = boost::asio::make_work_guard(events);
   std::thread event_thread([&] { events.run(); });
