@@ -32,6 +32,10 @@ struct Parameter {
 const std::vector<std::pair<const char*, std::vector<Parameter>>>& parameters() {
   using enum Parameter::Kind;
   static const std::vector<std::pair<const char*, std::vector<Parameter>>> all = {
+      {"status", {}},
+      {"screen-text", {}},
+      {"reset", {}},
+      {"quit", {}},
       {"screenshot", {{"file", kFile}}},
       {"send-key", {{"keys", kText}}},
       {"send-keys", {{"text", kText}}},
@@ -54,7 +58,8 @@ json message_for(const ControlCall& call) {
   json message = {{"execute", call.command}};
   const auto found =
       std::ranges::find_if(parameters(), [&](const auto& row) { return row.first == call.command; });
-  const std::vector<Parameter> known = found == parameters().end() ? std::vector<Parameter>() : found->second;
+  if (found == parameters().end()) return message;  // the machine says what there is
+  const auto& known = found->second;
   if (call.arguments.size() > known.size())
     throw std::runtime_error(
         fmt::format("{}: \"{}\" is one argument too many.", call.command, call.arguments[known.size()]));

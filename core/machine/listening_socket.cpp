@@ -19,7 +19,7 @@ namespace doppel::machine {
 namespace {
 
 constexpr int kFlags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-constexpr int kWaiting = 16;  // connections not accepted yet
+constexpr int kWaiting = 128;  // connections not accepted yet
 
 [[noreturn]] void fail(const std::string& option, const std::string& where, const std::string& why) {
   throw ConfigError(fmt::format("{} {}: {}.", option, where, why));
