@@ -266,7 +266,11 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
                              core::nearest_spelling(where, {"stdio", "null", "file:PATH"})));
   if (const std::string mistake = viewer_mistake(options, run->count("--serial") != 0); !mistake.empty())
     return usage(mistake);
-  if (options.viewers.text() && run->count("--serial") == 0) options.serial = "null";
+  if (options.viewers.text()) {
+    // The terminal has room for one.
+    if (run->count("--serial") == 0) options.serial = "null";
+    if (debugcon.empty()) debugcon = "file:/dev/null";
+  }
   if (debugcon.starts_with("file:"))
     options.debug_file = debugcon.substr(5);
   else if (!debugcon.empty() && debugcon != "stderr")

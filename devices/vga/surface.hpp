@@ -38,8 +38,8 @@ class Surface {
   // Replaces row `y`; `row` has width() pixels.
   void set_row(u32 y, std::span<const u32> row) {
     const auto old = pixels_.begin() + static_cast<std::ptrdiff_t>(std::size_t{y} * width_);
+    if (std::equal(row.begin(), row.end(), old)) return;  // the usual case, and the fast one
     const auto first = std::mismatch(row.begin(), row.end(), old).first;
-    if (first == row.end()) return;
     const auto last = std::mismatch(row.rbegin(), row.rend(), std::make_reverse_iterator(old + width_)).first;
     std::copy(row.begin(), row.end(), old);
     mark(y, static_cast<u32>(first - row.begin()), static_cast<u32>(row.rend() - last));
