@@ -45,6 +45,12 @@ struct Path {
   u8 care, bit_mask;
 };
 
+// The plane offset of an address in chain-4 mode: its two low bits select the plane, bits 14 and 15 take
+// their place, as the CRT controller's do in doubleword mode.
+constexpr u32 chained(u32 address) {
+  return (address & 0xfffc) | (address >> 14 & 3);
+}
+
 u32 combine(u8 function, u32 data, u32 latch) {
   switch (function) {
     case 1:
@@ -110,7 +116,7 @@ u8 Vga::read_window(u32 offset) {
   u32 plane = path.read_plane;
   if (path.chain4) {
     plane = at & 3;
-    at &= ~3u;
+    at = chained(at);
   } else if (path.odd_even_read) {
     plane = (plane & 2) | (at & 1);
     at &= ~1u;
@@ -134,7 +140,7 @@ void Vga::write_window(u32 offset, u8 value) {
   u32 selected = path.map_mask;
   if (path.chain4) {
     selected &= 1u << (at & 3);
-    at &= ~3u;
+    at = chained(at);
   } else if (path.odd_even_write) {
     selected &= at & 1 ? 0b1010 : 0b0101;
     at &= ~1u;

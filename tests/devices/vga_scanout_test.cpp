@@ -165,6 +165,18 @@ TEST_CASE_FIXTURE(VgaFixture, "256 colours: mode 13h through chain-4, every pixe
   CHECK(s.at(10, 8) == kBlack);
 }
 
+TEST_CASE_FIXTURE(VgaFixture, "256 colours: every pixel of mode 13h is where the processor put it") {
+  mode_13h();
+  for (u32 i = 0; i < 64; ++i) dac(static_cast<u8>(i), static_cast<u8>(i), 0, 0);
+  for (u32 i = 0; i < 64'000; ++i) poke(i, static_cast<u8>(i * 7 / 5 % 64));
+  for (u32 i = 0; i < 64'000; ++i) REQUIRE(peek(i) == i * 7 / 5 % 64);
+  const Surface s = picture();
+  for (u32 i = 0; i < 64'000; ++i) {
+    const u32 level = i * 7 / 5 % 64;
+    REQUIRE(s.at(i % 320 * 2, i / 320 * 2) == (level << 2 | level >> 4) << 16);
+  }
+}
+
 TEST_CASE_FIXTURE(VgaFixture, "256 colours: mode X, planes by hand and pages by the start address") {
   mode_13h();
   seq(4, 6);
