@@ -141,12 +141,13 @@ int run_machine(const RunOptions& options) {
   std::optional<Viewers> viewers(std::in_place, options.viewers, events, vm);
   const bool reads_keys = on_stdio || options.viewers.text();
   const bool terminal = reads_keys && ::isatty(STDIN_FILENO);
-  machine::ConsoleInput input(
-      events, STDIN_FILENO, terminal,
-      {.deliver =
-           [&](std::span<const u8> bytes) { return on_stdio ? vm.serial_input(bytes) : viewers->type(bytes); },
-       .quit = [&] { vm.stop(); },
-       .reset = [&] { vm.reset(); }});
+  machine::ConsoleInput input(events, STDIN_FILENO, terminal,
+                              {.deliver =
+                                   [&](std::span<const u8> bytes) {
+                                     return on_stdio ? vm.serial_input(bytes) : viewers->type(bytes);
+                                   },
+                               .quit = [&] { vm.stop(); },
+                               .reset = [&] { vm.reset(); }});
   vm.on_serial_room([&] { boost::asio::post(events, [&] { input.resume(); }); });
   const machine::RawTerminal raw(terminal ? STDIN_FILENO : -1);
   if (reads_keys) input.start();
@@ -158,7 +159,7 @@ int run_machine(const RunOptions& options) {
   event_thread.join();
   vm.on_serial_room({});
   viewers.reset();  // the terminal shows messages again
-  serial.reset();  // the guest's last words come before ours
+  serial.reset();   // the guest's last words come before ours
   debug_console.flush();
 
   if (options.stats) {
