@@ -14,9 +14,9 @@
 namespace doppel::bios {
 
 struct AcpiConfig {
-  u32 cpus = 1;      // local APIC ids 0 .. cpus-1
-  bool vga = false;  // whether the guest may probe for VGA hardware
-  bool msi = true;   // whether PCI devices may use message-signalled interrupts
+  u32 cpus = 1;     // local APIC ids 0 .. cpus-1
+  bool vga = true;  // whether the guest may probe for VGA hardware
+  bool msi = true;  // whether PCI devices may use message-signalled interrupts
 };
 
 // Tables whose addresses are not decided: every pointer holds an offset into `tables`, every checksum is

@@ -1,5 +1,5 @@
-// What `--boot` says: from which kinds of devices firmware tries to boot, and how it asks and waits. Parsed
-// from the command line, written into CMOS and fw_cfg. The syntax is that of QEMU's -boot.
+// What `--boot` and the display say: from which kinds of devices firmware tries to boot, and how it asks and
+// waits. Parsed from the command line, written into CMOS and fw_cfg. The syntax is that of QEMU's -boot.
 #pragma once
 
 #include <optional>
@@ -18,6 +18,7 @@ struct BootOptions {
   bool menu = false;                      // offer the boot menu
   std::optional<u32> menu_wait_ms;        // how long; the firmware's default if not given
   std::optional<u32> retry_wait_ms;       // after a failed boot; without it firmware stops there
+  bool screen_on_serial = true;           // text goes to the VGA and, for those who do not see it, to COM1
   bool strict = false;                    // boot from nothing else than device_paths
   std::vector<std::string> device_paths;  // Open Firmware names of devices, tried before `order`
 };

@@ -53,7 +53,7 @@ void fill_fw_cfg(FwCfg& fw_cfg, const AcpiConfig& machine, const BootOptions& bo
                  const core::GuestRam& ram) {
   fw_cfg.set_item(kFwCfgUuid, Bytes(16));
   fw_cfg.set_item(kFwCfgRamSize, little_endian(ram.size()));
-  fw_cfg.set_item(kFwCfgNoGraphic, little_endian(static_cast<u16>(machine.vga ? 0 : 1)));
+  fw_cfg.set_item(kFwCfgNoGraphic, little_endian(static_cast<u16>(boot.screen_on_serial)));
   fw_cfg.set_item(kFwCfgCpus, little_endian(static_cast<u16>(machine.cpus)));
   fw_cfg.set_item(kFwCfgMaxCpus, little_endian(static_cast<u16>(machine.cpus)));
   fw_cfg.set_item(kFwCfgNuma, Bytes(8));  // no nodes

@@ -54,13 +54,19 @@ std::string describe_unknown(const ByteView& file) {
 }
 
 // Interrupt vectors and the BIOS data area as far as operating systems read it: COM1, the EBDA's segment, KiB
-// of RAM below it.
+// of RAM below it, and the VGA in mode 3.
 void write_bios_data(RamPlanner& planner) {
   constexpr u64 kCom1 = 0x400, kEbdaSegment = 0x40e, kBaseMemory = 0x413;
+  constexpr u64 kVideoMode = 0x449, kColumns = 0x44a, kCrtcPort = 0x463, kLastRow = 0x484, kPoints = 0x485;
   Bytes page(core::kPageSize);
   poke(page, kCom1, devices::kPortSerial1);
   poke(page, kEbdaSegment, static_cast<u16>(kEbda >> 4));
   poke(page, kBaseMemory, static_cast<u16>(kEbda / 1024));
+  poke(page, kVideoMode, u8{3});
+  poke(page, kColumns, u16{80});
+  poke(page, kCrtcPort, static_cast<u16>(devices::kPortVga + 0x24));
+  poke(page, kLastRow, u8{24});
+  poke(page, kPoints, u16{16});
   planner.write(0, page);
 }
 

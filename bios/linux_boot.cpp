@@ -27,6 +27,10 @@ constexpr u32 kAcpiRsdpAddr = 0x070, kExtRamdiskImage = 0x0c0, kExtRamdiskSize =
               kExtCmdLinePtr = 0x0c8, kE820Entries = 0x1e8, kE820Table = 0x2d0;
 constexpr u32 kBootParamsSize = 0x1000;
 
+// The screen, in struct screen_info at the beginning of struct boot_params: BIOS mode 3 on a colour VGA.
+constexpr u32 kVideoMode = 0x06, kVideoColumns = 0x07, kVideoEgaBx = 0x0a, kVideoLines = 0x0e,
+              kVideoIsVga = 0x0f, kVideoPoints = 0x10;
+
 constexpr u16 kOldestVersion = 0x206, kVersionSetupData = 0x209, kVersionInitSize = 0x20a,
               kVersionXloadflags = 0x20c;
 constexpr u8 kLoadedHigh = 1u << 0;
@@ -112,6 +116,12 @@ Bytes boot_params(const LinuxKernel& kernel, const Ramdisk& ramdisk, u64 command
   poke(params, kExtCmdLinePtr, high(command_line));
   poke(params, kAcpiRsdpAddr, rsdp);
   if (kernel.takes_setup_data) poke(params, kSetupData, setup_data);
+  params[kVideoMode] = 3;
+  params[kVideoColumns] = 80;
+  params[kVideoEgaBx] = 3;  // 256 KiB
+  params[kVideoLines] = 25;
+  params[kVideoIsVga] = 1;
+  params[kVideoPoints] = 16;
   append_memory_map(params, map);
   return params;
 }

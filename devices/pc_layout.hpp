@@ -22,6 +22,8 @@ inline constexpr u16 kPortDmaSecond = 0xc0;       // 8237, channels 4 to 7, 32 p
 inline constexpr u16 kPortDebugE9 = 0xe9;         // Bochs/QEMU debug console: a written byte goes to the host
 inline constexpr u16 kPortDebugExit = 0xf4;       // isa-debug-exit: exit status (value << 1) | 1
 inline constexpr u16 kPortDebugFirmware = 0x402;  // SeaBIOS debug console
+inline constexpr u16 kPortVbe = 0x1ce;            // VGA: Bochs' VBE extensions, index and data, 4 ports
+inline constexpr u16 kPortVga = 0x3b0;            // VGA, 48 ports
 inline constexpr u16 kPortParallel1 = 0x378;      // LPT1, 3 ports
 inline constexpr u16 kPortSerial1 = 0x3f8;        // COM1, 8 ports
 inline constexpr u16 kPortElcr = 0x4d0;           // edge/level control of the two 8259, 2 ports
@@ -43,6 +45,9 @@ inline constexpr u8 kIrqRtc = 8;
 inline constexpr u8 kIrqAcpiSci = 9;  // level-triggered, active high (as in the MADT override)
 inline constexpr u8 kIrqMouse = 12;
 inline constexpr u8 kIoApicPinPit = 2;  // where the 8254 arrives at the I/O APIC (MADT override 0 -> 2)
+
+// --- PCI slots of bus 0.
+inline constexpr u32 kPciSlotVga = 2;  // where firmware and QEMU's guests look first
 
 // --- Physical memory.
 inline constexpr u64 kVgaWindow = 0xa'0000;       // legacy VGA memory, 128 KiB

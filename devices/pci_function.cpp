@@ -12,8 +12,26 @@ namespace {
 
 constexpr u8 kPciRevision = 0x08, kPciHeaderType = 0x0e, kPciSubsystem = 0x2c;
 constexpr u8 kStatusInterrupt = 1u << 3, kStatusCapabilities = 1u << 4;  // low byte of the status register
-constexpr u32 kMemory64Type = 2u << 1, kPortSpace = 1;
+constexpr u32 kMemory64Type = 2u << 1, kPrefetchable = 1u << 3, kPortSpace = 1, kRomEnable = 1;
 constexpr u64 kPortSpaceEnd = 0x1'0000;
+
+u64 smallest(BarKind kind) {
+  return kind == BarKind::kPort ? 4 : kind == BarKind::kRom ? 2048 : 16;
+}
+
+// The read-only low bits of a base address register: what kind it is.
+u32 type_bits(BarKind kind) {
+  switch (kind) {
+    case BarKind::kPort:
+      return kPortSpace;
+    case BarKind::kPrefetchable32:
+      return kPrefetchable;
+    case BarKind::kMemory64:
+      return kMemory64Type;
+    default:
+      return 0;
+  }
+}
 
 u32 little_endian(const std::array<u8, 256>& bytes, u32 offset, u32 width) {
   u32 value = 0;
@@ -55,15 +73,13 @@ u8 PciFunction::add_capability(u8 id, u32 size) {
 
 void PciFunction::add_bar(u32 index, BarKind kind, u64 size, Mapper mapper) {
   const bool wide = kind == BarKind::kMemory64;
-  DOPPEL_CHECK(std::has_single_bit(size) && size >= (kind == BarKind::kPort ? 4 : 16) && index + wide < 6,
-               "BAR {} of {:#x} bytes", index, size);
+  const bool rom = kind == BarKind::kRom;
+  DOPPEL_CHECK(
+      std::has_single_bit(size) && size >= smallest(kind) && (rom ? index == kPciRomBar : index + wide < 6),
+      "BAR {} of {:#x} bytes", index, size);
   const u8 offset = static_cast<u8>(kPciBar0 + index * 4);
   const u64 writable = ~(size - 1);
-  define(offset, 4,
-         kind == BarKind::kPort ? kPortSpace
-         : wide                 ? kMemory64Type
-                                : 0,
-         static_cast<u32>(writable));
+  define(offset, 4, type_bits(kind), static_cast<u32>(writable) | (rom ? kRomEnable : 0));
   if (wide) define(static_cast<u8>(offset + 4), 4, 0, static_cast<u32>(writable >> 32));
   bars_.push_back({kind, offset, size, std::move(mapper), std::nullopt});
 }
@@ -113,7 +129,9 @@ u16 PciFunction::command() const {
 std::optional<u64> PciFunction::wanted(const Bar& bar) const {
   const bool port = bar.kind == BarKind::kPort;
   if (!(command() & (port ? kPciCommandIo : kPciCommandMemory))) return std::nullopt;
-  u64 base = little_endian(config_, bar.offset, 4) & ~(port ? 3u : 15u);
+  const u32 value = little_endian(config_, bar.offset, 4);
+  if (bar.kind == BarKind::kRom && !(value & kRomEnable)) return std::nullopt;
+  u64 base = value & ~(smallest(bar.kind) - 1);
   if (bar.kind == BarKind::kMemory64) base |= u64{little_endian(config_, bar.offset + 4u, 4)} << 32;
   const u64 last = base + (bar.size - 1);
   if (base == 0 || last < base || (port && last >= kPortSpaceEnd)) return std::nullopt;

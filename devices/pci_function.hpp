@@ -21,7 +21,14 @@ inline constexpr u8 kPciCommand = 0x04, kPciStatus = 0x06, kPciBar0 = 0x10, kPci
 inline constexpr u16 kPciCommandIo = 1u << 0, kPciCommandMemory = 1u << 1, kPciCommandBusMaster = 1u << 2,
                      kPciCommandIntxDisable = 1u << 10;
 
-enum class BarKind : u8 { kPort, kMemory32, kMemory64 /* takes two registers */ };
+enum class BarKind : u8 {
+  kPort,
+  kMemory32,
+  kPrefetchable32,  // kMemory32 whose reads have no side effects
+  kMemory64,        // takes two registers
+  kRom,             // the expansion ROM: index kPciRomBar
+};
+inline constexpr u32 kPciRomBar = 8;  // 0x30 as an index like those of the other base address registers
 
 class PciFunction {
  public:
@@ -41,7 +48,8 @@ class PciFunction {
   PciFunction& operator=(const PciFunction&) = delete;
   virtual ~PciFunction() = default;
 
-  // --- Set-up, before the guest runs. `size` is a power of two, at least 4 (ports) or 16 (memory).
+  // --- Set-up, before the guest runs. `size` is a power of two, at least 4 (ports), 16 (memory) or 2048
+  // (ROM).
   void add_bar(u32 index, BarKind kind, u64 size, Mapper mapper);
   // Initial value (kept over reset) and the bits the guest may change. `width` bytes at `offset`.
   void define(u8 offset, u32 width, u32 value, u32 writable);

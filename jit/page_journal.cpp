@@ -16,6 +16,7 @@ PageJournal::PageJournal(core::GuestRam& ram) : ram_(ram), stamps_(ram.size() / 
 void PageJournal::start() {
   if (pages_.size() > kKeptPages) pages_.resize(kKeptPages);
   count_ = 0;
+  device_stamps_.clear();
   if (++run_ == 0) {
     std::fill(stamps_.begin(), stamps_.end(), 0u);
     run_ = 1;
@@ -33,13 +34,17 @@ void PageJournal::rewind() {
   rewound_ = true;
 }
 
-void PageJournal::page_writable(u64 physical) {
+u32& PageJournal::stamp_of(u64 page) {
+  return ram_.host(page) ? stamps_[ram_.offset_of(page) / kPageSize] : device_stamps_[page];
+}
+
+void PageJournal::page_writable(u64 physical, u8* host) {
   if (!recording_ || stamp_of(physical) == run_) return;
   stamp_of(physical) = run_;
   if (count_ == pages_.size()) pages_.push_back(std::make_unique<Page>());
   Page& page = *pages_[count_++];
   page.physical = physical;
-  page.host = ram_.host(physical);
+  page.host = host;
   std::memcpy(page.before.data(), page.host, kPageSize);
   if (rewound_) page.first = page.before;  // not written the first time
 }

@@ -1,10 +1,11 @@
-// The pages of guest RAM that the vCPU wrote since start(): what they held before, so that the writes can be
-// undone and done again another way, and what the first way left there. Used by the Verifier. It sees pages,
-// not stores: the vCPU writes at full speed.
+// The pages of memory (RAM, or a device's) that the vCPU wrote since start(): what they held before, so that
+// the writes can be undone and done again another way, and what the first way left there. Used by the
+// Verifier. It sees pages, not stores: the vCPU writes at full speed.
 #pragma once
 
 #include <array>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "core/guest_ram.hpp"
@@ -33,7 +34,7 @@ class PageJournal final : public mmu::WriteObserver {
   // A page walk marked entries in a page that the guest wrote, too: rewind() took the marks away.
   [[nodiscard]] bool entries_marked() const { return entries_marked_; }
 
-  void page_writable(u64 page) override;
+  void page_writable(u64 page, u8* host) override;
   void entry_marked(u64 page) override;
 
  private:
@@ -43,12 +44,13 @@ class PageJournal final : public mmu::WriteObserver {
     u8* host = nullptr;
     Bytes before, first;
   };
-  [[nodiscard]] u32& stamp_of(u64 page) { return stamps_[ram_.offset_of(page) / core::kPageSize]; }
+  [[nodiscard]] u32& stamp_of(u64 page);
 
   core::GuestRam& ram_;
   std::vector<std::unique_ptr<Page>> pages_;  // the first `count_` are in use
   std::size_t count_ = 0;
-  std::vector<u32> stamps_;  // by RAM page: equal to `run_` if it is in the journal
+  std::vector<u32> stamps_;                     // by RAM page: equal to `run_` if it is in the journal
+  std::unordered_map<u64, u32> device_stamps_;  // the same, of pages outside RAM, by physical address
   u32 run_ = 0;
   bool recording_ = false, rewound_ = false, entries_marked_ = false;
 };

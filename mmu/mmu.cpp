@@ -79,11 +79,11 @@ TlbEntry Mmu::tags_for(const PageInfo& page, Access access) {
     WriteObserver* observer = memory_.write_observer();
     if (!observer || access == Access::kWrite) tags.write = page.la;
     if (observer && access == Access::kWrite) {
-      observer->page_writable(page.physical);
+      observer->page_writable(page.physical, backing.host);
       write_tagged_.push_back(page.la);
     }
   }
-  if (page.executable) tags.exec = page.la;
+  if (page.executable && !backing.device) tags.exec = page.la;
   tags.addend = reinterpret_cast<u64>(backing.host) - page.la;
   return tags;
 }
@@ -260,7 +260,8 @@ Mmu::CodePageStore Mmu::direct_to_code_page(u64 la) {
   if (!page || !memory_.ram().is_code_page(page->physical) || watched(page->la, true)) return {};
   const PhysicalMemory::Backing backing = memory_.backing(page->physical);
   if (!backing.writable) return {};
-  if (WriteObserver* observer = memory_.write_observer()) observer->page_writable(page->physical);
+  if (WriteObserver* observer = memory_.write_observer())
+    observer->page_writable(page->physical, backing.host);
   return {backing.host + la % kPageSize, page->physical + la % kPageSize};
 }
 

@@ -67,6 +67,20 @@ void PhysicalMemory::add_overlay(Overlay overlay) {
   overlays_.push_back(std::move(overlay));
 }
 
+bool PhysicalMemory::map_device(u64 base, std::span<u8> bytes, bool writable) {
+  DOPPEL_CHECK(((base | bytes.size()) & ~kPageMask) == 0 && !bytes.empty(), "device memory at {:#x}", base);
+  const auto overlaps = [&](const DeviceMemory& other) {
+    return base < other.base + other.bytes.size() && other.base < base + bytes.size();
+  };
+  if (std::ranges::any_of(device_memory_, overlaps)) return false;
+  device_memory_.push_back({base, bytes, writable});
+  return true;
+}
+
+void PhysicalMemory::unmap_device(u64 base) {
+  std::erase_if(device_memory_, [&](const DeviceMemory& memory) { return memory.base == base; });
+}
+
 void PhysicalMemory::route_ram(u64 base, u64 size, bool reads, bool writes) {
   DOPPEL_CHECK(((base | size) & ~kPageMask) == 0 && base + size <= ram_.below_4g(), "RAM route at {:#x}",
                base);
@@ -101,7 +115,11 @@ PhysicalMemory::Backing PhysicalMemory::backing(u64 page) const {
     if (overlay.bytes.empty()) return {};
     return {const_cast<u8*>(overlay.bytes.data()) + offset, false};  // `writable` keeps callers off it
   }
-  return {host, host != nullptr};
+  if (host) return {host, true};
+  for (const DeviceMemory& memory : device_memory_)
+    if (const u64 offset = page - memory.base; offset < memory.bytes.size())
+      return {memory.bytes.data() + offset, memory.writable, true};
+  return {};
 }
 
 u64 PhysicalMemory::read(u64 pa, u32 width) {
@@ -142,7 +160,7 @@ void PhysicalMemory::read_page(u64 pa, std::span<u8> out) {
 void PhysicalMemory::write_page(u64 pa, std::span<const u8> data) {
   const Backing page = backing(pa & kPageMask);
   if (u8* host = page.writable ? page.host : write_target(pa & kPageMask)) {
-    if (observer_) observer_->page_writable(pa & kPageMask);
+    if (observer_) observer_->page_writable(pa & kPageMask, host);
     if (ram_.is_code_page(pa)) ram_.report_code_write(pa, data.size());
     copy(host + pa % kPageSize, data.data(), data.size());
     return;

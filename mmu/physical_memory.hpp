@@ -1,7 +1,8 @@
 // Physical address space as one processor sees it behind its MMU: RAM, ROM and MMIO, after the A20 gate.
 // Used by the page walk, the MMU's slow paths and the loaders. RAM wins over MMIO except where a ROM or a
 // hole overlays it; of two overlays the one added last wins. Overlays are added before guest code runs; what
-// the chipset routes to RAM changes while it runs.
+// the chipset routes to RAM changes while it runs. Memory that belongs to a device (a frame buffer) wins over
+// MMIO only, and moves while the guest runs.
 #pragma once
 
 #include <atomic>
@@ -14,12 +15,14 @@
 
 namespace doppel::mmu {
 
-// Told of changes to RAM before the processor makes them; for a journal that undoes them.
+// Told of changes to memory (RAM, or a device's) before the processor makes them; for a journal that undoes
+// them.
 class WriteObserver {
  public:
   virtual ~WriteObserver() = default;
-  // The 4 KiB page is written now, or may be at any time until Mmu::revoke_write_tags().
-  virtual void page_writable(u64 page) = 0;
+  // The 4 KiB page, whose bytes are at `host`, is written now, or may be at any time until
+  // Mmu::revoke_write_tags().
+  virtual void page_writable(u64 page, u8* host) = 0;
   // A page walk sets accessed or dirty bits in the page.
   virtual void entry_marked(u64 page) = 0;
 };
@@ -33,6 +36,13 @@ class PhysicalMemory {
   void add_rom(u64 base, std::vector<u8> bytes);
   // Overlays RAM with an MMIO hole (the VGA window), both 4 KiB aligned.
   void add_hole(u64 base, u64 size);
+
+  // Puts a device's memory at [base, base + bytes.size()), both 4 KiB aligned; the bytes belong to the
+  // device, which sees stores without being told. False: that place is taken. Code there runs, but is not
+  // cached. Called by the vCPU's thread (a base address register was written), which then flushes its TLB.
+  [[nodiscard]] bool map_device(u64 base, std::span<u8> bytes, bool writable);
+  // Removes what map_device() put at exactly `base`.
+  void unmap_device(u64 base);
 
   // From now on reads (writes) of [base, base + size), 4 KiB aligned and inside RAM, go to RAM whatever
   // overlays it, or else to ROM and the bus: what a chipset's shadowing registers say. A range is routed anew
@@ -48,6 +58,7 @@ class PhysicalMemory {
   struct Backing {
     u8* host = nullptr;     // of the page's first byte; nullptr: MMIO or nothing
     bool writable = false;  // stores may go straight to `host`: not to ROM, not to RAM routed for reads only
+    bool device = false;    // a device's memory: stores to it are not watched, so code there is not cached
   };
   [[nodiscard]] Backing backing(u64 page) const;
 
@@ -87,6 +98,11 @@ class PhysicalMemory {
     std::vector<u8> bytes;  // of a ROM; empty for a hole
   };
   void add_overlay(Overlay overlay);
+  struct DeviceMemory {
+    u64 base;
+    std::span<u8> bytes;
+    bool writable;
+  };
   struct RamRoute {
     u64 base, size;
     bool reads, writes;  // to RAM
@@ -99,6 +115,7 @@ class PhysicalMemory {
   WriteObserver* observer_ = nullptr;
   std::atomic<u64> a20_mask_ = ~u64{0};
   std::vector<Overlay> overlays_;
+  std::vector<DeviceMemory> device_memory_;
   std::vector<RamRoute> ram_routes_;
   u64 overlaid_end_ = 0;  // no overlay or route covers RAM from here on
 };

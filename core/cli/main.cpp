@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
     fmt::print(exit->status == 0 ? stdout : stderr, "{}", exit->text);
     return exit->status;
   }
+  if (const auto* call = std::get_if<doppel::cli::ControlCall>(&parsed))
+    return doppel::cli::call_control(*call);
   const auto& options = std::get<doppel::cli::RunOptions>(parsed);
   return options.selftest ? selftest(options) : doppel::cli::run(options);
 }

@@ -37,6 +37,19 @@ Exit status:
 Example:
   doppel run --kernel vmlinuz --initrd initrd.img --append "console=ttyS0" -m 512M)";
 
+constexpr const char* kControlFooter = R"(
+Commands:
+  status                               what the screen shows
+  screen-text                          the characters of a text screen
+  screenshot FILE                      the screen as PNG
+  send-key KEYS                        press keys together: enter, f1, ctrl+alt+delete
+  send-keys TEXT                       type text
+  move-mouse DX DY [BUTTONS [WHEEL]]   move right and down; buttons: 1 left, 2 right, 4 middle
+  reset                                reset the machine
+  quit                                 end it
+
+Exit status: 0 done, 1 refused by the machine, 2 no machine or bad command line.)";
+
 // "512", "512M", "2G", "2048k"; a plain number is MiB, as for QEMU. Empty: not a size.
 std::optional<u64> parse_size(std::string_view text) {
   u64 number = 0;
@@ -101,7 +114,11 @@ std::vector<std::string> normalised_arguments(int argc, char** argv) {
 std::string qemu_hint(const std::string& argument) {
   static const std::map<std::string, std::string> kHints = {
       {"-nographic", "leave it out: the serial port is on the terminal already"},
-      {"-display", "leave it out: there is no display yet"},
+      {"-display", "use --display none or text, or --vnc :0"},
+      {"-vnc", "use --vnc :0"},
+      {"-vga", "leave it out: there is always a VGA"},
+      {"-monitor", "use --control unix:PATH and 'doppel ctl'"},
+      {"-qmp", "use --control unix:PATH and 'doppel ctl'"},
       {"-smp", "leave it out: there is one processor so far"},
       {"-accel", "leave it out; the engine is chosen with --engine"},
       {"-enable-kvm", "leave it out: Doppel needs no hardware virtualization"},
@@ -116,13 +133,43 @@ std::string qemu_hint(const std::string& argument) {
   return "";
 }
 
+void add_viewer_options(CLI::App& run, ViewerOptions& options) {
+  run.add_option(
+         "--display", options.display,
+         "What shows the screen: none, or text (text modes on this terminal, which is then the keyboard)")
+      ->type_name("HOW")
+      ->capture_default_str();
+  run.add_option(
+         "--vnc", options.vnc,
+         "VNC server: :N or HOST:N (N below 100: port 5900 + N) or unix:PATH; without HOST only this host")
+      ->type_name("WHERE");
+  run.add_option("--vnc-password-file", options.vnc_password_file, "Its first line is the VNC password")
+      ->type_name("FILE");
+  run.add_option("--control", options.control,
+                 "Control socket for 'doppel ctl' and 'doppel screenshot': unix:PATH")
+      ->type_name("WHERE");
+}
+
+// What is wrong with them, or "".
+std::string viewer_mistake(const RunOptions& options, bool serial_given) {
+  const ViewerOptions& viewers = options.viewers;
+  if (viewers.display != "none" && !viewers.text())
+    return fmt::format("--display {}: not known; did you mean \"{}\"?", viewers.display,
+                       core::nearest_spelling(viewers.display, {"none", "text"}));
+  if (viewers.text() && serial_given && options.serial == "stdio")
+    return "--display text and --serial stdio both want the terminal: use --serial null or file:PATH.";
+  if (!viewers.vnc_password_file.empty() && viewers.vnc.empty())
+    return "--vnc-password-file: there is no VNC server; add --vnc :0.";
+  return "";
+}
+
 ExitNow usage(const std::string& sentence) {
   return {machine::kExitUsage, "doppel: " + sentence + "\n"};
 }
 
 }  // namespace
 
-std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
+std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char** argv) {
   CLI::App app("Doppel runs x86-64 operating systems on computers without hardware virtualization.",
                "doppel");
   app.require_subcommand(0, 1);
@@ -137,6 +184,15 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   double timeout = 0;
   auto* run = app.add_subcommand("run", "Run a virtual machine");
   auto* selftest = app.add_subcommand("selftest", "Run a tiny built-in guest and report; needs no files");
+  ControlCall call;
+  auto* ctl = app.add_subcommand("ctl", "Send a command to a running machine's control socket");
+  ctl->add_option("socket", call.socket, "The path given to --control")->required();
+  ctl->add_option("command", call.command, "What to do")->required();
+  ctl->add_option("arguments", call.arguments, "What the command takes");
+  ctl->footer(kControlFooter);
+  auto* screenshot = app.add_subcommand("screenshot", "Save the screen of a running machine as a PNG file");
+  screenshot->add_option("socket", call.socket, "The path given to --control")->required();
+  screenshot->add_option("file", call.arguments, "The picture")->required()->expected(1);
   auto* version = app.add_subcommand("version", "Print the version");
   run->footer(kRunFooter);
   run->add_option("-k,--kernel", options.kernel,
@@ -156,6 +212,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
       ->capture_default_str();
   run->add_option("--debugcon", debugcon, "Debug ports 0xe9 and 0x402: stderr or file:PATH")
       ->type_name("WHERE");
+  add_viewer_options(*run, options.viewers);
   run->add_flag("--linux32", options.linux_32bit_entry, "Start a bzImage at its 32-bit entry");
   run->add_flag("--no-reboot", options.no_reboot, "Exit with status 4 when the guest resets");
   std::map<std::string, std::vector<std::string>> disk_words;
@@ -223,7 +280,7 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
     std::vector<std::string> known;
     for (const auto* option : command->get_options())
       for (const auto& name : option->get_lnames()) known.push_back("--" + name);
-    if (command == &app) known.insert(known.end(), {"run", "selftest", "version"});
+    if (command == &app) known.insert(known.end(), {"run", "selftest", "ctl", "screenshot", "version"});
     return usage(
         fmt::format("\"{}\" is not known; did you mean \"{}\"? 'doppel{} --help' lists what there is.", word,
                     core::nearest_spelling(word, known), command == &app ? "" : " " + command->get_name()));
@@ -234,6 +291,8 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   }
 
   if (version_flag || version->parsed()) return ExitNow{0, "doppel " DOPPEL_VERSION "\n"};
+  if (screenshot->parsed()) call.command = screenshot->get_name();
+  if (screenshot->parsed() || ctl->parsed()) return call;
   if (!run->parsed() && !selftest->parsed()) return ExitNow{0, app.help()};
   options.selftest = selftest->parsed();
   for (const DiskOption& disk : kDiskOptions)
@@ -292,6 +351,13 @@ std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv) {
   if (const auto& where = options.serial; where != "stdio" && where != "null" && !where.starts_with("file:"))
     return usage(fmt::format("--serial {}: not known; did you mean \"{}\"?", where,
                              core::nearest_spelling(where, {"stdio", "null", "file:PATH"})));
+  if (const std::string mistake = viewer_mistake(options, run->count("--serial") != 0); !mistake.empty())
+    return usage(mistake);
+  if (options.viewers.text()) {
+    // The terminal has room for one.
+    if (run->count("--serial") == 0) options.serial = "null";
+    if (debugcon.empty()) debugcon = "file:/dev/null";
+  }
   if (debugcon.starts_with("file:"))
     options.debug_file = debugcon.substr(5);
   else if (!debugcon.empty() && debugcon != "stderr")

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "bios/boot_options.hpp"
+#include "core/cli/control_client.hpp"
+#include "core/cli/viewers.hpp"
 #include "core/cpuid.hpp"
 #include "core/machine/machine.hpp"
 
@@ -32,6 +34,7 @@ struct RunOptions {
   bool no_reboot = false;
   bool stats = false;
   bool selftest = false;  // `doppel selftest`
+  ViewerOptions viewers;
 };
 
 // Exit now with this status after printing `text` (to stdout when the status is 0, else to stderr).
@@ -40,6 +43,6 @@ struct ExitNow {
   std::string text;
 };
 
-[[nodiscard]] std::variant<RunOptions, ExitNow> parse_command_line(int argc, char** argv);
+[[nodiscard]] std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char** argv);
 
 }  // namespace doppel::cli

@@ -17,6 +17,7 @@
 
 #include "bios/firmware_image.hpp"
 #include "core/machine/console.hpp"
+#include "core/machine/display.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/machine/machine.hpp"
 #include "core/machine/terminal.hpp"
@@ -139,10 +140,12 @@ int run_machine(const RunOptions& options) {
   config.perf_map = options.perf_map;
   const TraceFile trace(options);
   config.trace = trace.get();
+  config.video_bios = machine::installed_video_bios();
   check_host_memory(options.ram_size);
   if (!options.kernel.empty()) config.kernel = read_file(options.kernel, options.ram_size);
   if (!options.bios.empty()) config.firmware = read_firmware(options.bios);
   config.boot = options.boot;
+  config.boot.screen_on_serial = !options.viewers.screen_seen();
   if (!options.initrd.empty()) config.initrd = read_file(options.initrd, options.ram_size);
 
   boost::asio::io_context events;
@@ -177,14 +180,19 @@ int run_machine(const RunOptions& options) {
     });
   }
 
-  const bool terminal = on_stdio && ::isatty(STDIN_FILENO);
+  std::optional<Viewers> viewers(std::in_place, options.viewers, events, vm);
+  const bool reads_keys = on_stdio || options.viewers.text();
+  const bool terminal = reads_keys && ::isatty(STDIN_FILENO);
   machine::ConsoleInput input(events, STDIN_FILENO, terminal,
-                              {.deliver = [&](std::span<const u8> bytes) { return vm.serial_input(bytes); },
+                              {.deliver =
+                                   [&](std::span<const u8> bytes) {
+                                     return on_stdio ? vm.serial_input(bytes) : viewers->type(bytes);
+                                   },
                                .quit = [&] { vm.stop(); },
                                .reset = [&] { vm.reset(); }});
   vm.on_serial_room([&] { boost::asio::post(events, [&] { input.resume(); }); });
   const machine::RawTerminal raw(terminal ? STDIN_FILENO : -1);
-  if (on_stdio) input.start();
+  if (reads_keys) input.start();
 
   const auto work = boost::asio::make_work_guard(events);
   std::thread event_thread([&] { events.run(); });
@@ -192,7 +200,8 @@ int run_machine(const RunOptions& options) {
   events.stop();
   event_thread.join();
   vm.on_serial_room({});
-  serial.reset();  // the guest's last words come before ours
+  viewers.reset();  // the terminal shows messages again
+  serial.reset();   // the guest's last words come before ours
   debug_console.flush();
 
   if (options.stats) {

@@ -10,6 +10,8 @@
 #include "bios/kernel_image.hpp"
 #include "bios/selftest_guest.hpp"
 #include "core/log.hpp"
+#include "core/machine/display.hpp"
+#include "core/machine/host_input.hpp"
 #include "core/machine/pc_board.hpp"
 #include "core/machine/state_report.hpp"
 #include "core/machine/storage.hpp"
@@ -219,6 +221,13 @@ std::size_t Machine::serial_input(std::span<const u8> bytes) {
 void Machine::on_serial_room(std::function<void()> callback) {
   std::lock_guard guard(device_lock_);
   serial_room_ = std::move(callback);
+}
+
+Display& Machine::display() {
+  return parts_->board.display;
+}
+HostInput& Machine::input() {
+  return parts_->board.input;
 }
 
 const core::Counters& Machine::counters() const {

@@ -48,6 +48,7 @@ struct MachineConfig {
   bios::BootOptions boot;    // for the firmware
   bool selftest = false;     // the embedded test guest instead of a kernel
   bool no_reboot = false;
+  std::vector<u8> video_bios;  // the VGA's option ROM; may be empty
 };
 
 // Why the machine stopped.
@@ -70,6 +71,9 @@ class ConfigError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+class Display;
+class HostInput;
+
 class Machine {
  public:
   // `events` is run by another thread while run() runs. Throws ConfigError.
@@ -86,6 +90,10 @@ class Machine {
   // when it refused some and can take more.
   [[nodiscard]] std::size_t serial_input(std::span<const u8> bytes);
   void on_serial_room(std::function<void()> callback);
+
+  // For viewers of the screen and those who type; they end before the machine does.
+  [[nodiscard]] Display& display();
+  [[nodiscard]] HostInput& input();
 
   [[nodiscard]] const core::Counters& counters() const;
   [[nodiscard]] u64 instructions() const;

@@ -79,10 +79,14 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
       isa_bridge([this](u8 irq, bool level) { wiring.isa(InterruptWiring::kPciRouter, irq, level); }),
       piix4_pm(PciFunction::attach_to(ports, acpi_pm, Piix4Pm::kPmPorts),
                PciFunction::attach_to(ports, smbus, Piix4Pm::kSmbusPorts)),
-      pci(counters, reset_control, [this](u8 wire, bool level) {
-        io_apic.set_irq(static_cast<u8>(16 + wire), level);
-        isa_bridge.set_wire(wire, level);
-      }) {
+      pci(counters, reset_control,
+          [this](u8 wire, bool level) {
+            io_apic.set_irq(static_cast<u8>(16 + wire), level);
+            isa_bridge.set_wire(wire, level);
+          }),
+      display({ports, mmio, memory, pci, clock, counters, lock, signals.translations_changed},
+              config.video_bios),
+      input(events, lock, keyboard) {
   ram->on_code_write(signals.code_written);
   attach_ports();
   attach_memory(config.firmware);
@@ -116,7 +120,6 @@ void PcBoard::attach_ports() {
 void PcBoard::attach_memory(std::span<const u8> firmware) {
   for (const bios::RomPart& part : bios::place_firmware(firmware))
     memory.add_rom(part.base, {part.bytes.begin(), part.bytes.end()});
-  memory.add_hole(kVgaWindow, 0x2'0000);
   mmio.attach(kIoApicBase, core::kPageSize, io_apic);
   mmio.attach(kHpetBase, 0x400, hpet);
   mmio.attach(kLocalApicBase, core::kPageSize, local_apic);
@@ -161,6 +164,7 @@ void PcBoard::route_ram(u64 base, u64 size, bool reads, bool writes) {
 void PcBoard::set_up_without_firmware() {
   host_bridge.shadow_everything();
   piix4_pm.place_pm(kPortAcpiPm);
+  display.set_text_mode();
 }
 
 void PcBoard::set_a20(bool on) {
@@ -170,9 +174,9 @@ void PcBoard::set_a20(bool on) {
 
 void PcBoard::reset() {
   for (core::Device* device : std::initializer_list<core::Device*>{
-           &pic,       &pit,           &rtc,           &uart, &keyboard, &control_a, &control_b,
-           &post_code, &debug_console, &debug_exit,    &hpet, &parallel, &dma,       &fw_cfg,
-           &acpi_pm,   &smbus,         &reset_control, &pci,  &io_apic,  &local_apic})
+           &pic,       &pit,           &rtc,           &uart, &keyboard,         &control_a, &control_b,
+           &post_code, &debug_console, &debug_exit,    &hpet, &parallel,         &dma,       &fw_cfg,
+           &acpi_pm,   &smbus,         &reset_control, &pci,  &display.device(), &io_apic,   &local_apic})
     device->reset();
   set_a20(true);
 }

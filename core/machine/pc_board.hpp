@@ -8,7 +8,9 @@
 #include <memory>
 #include <mutex>
 
+#include "core/machine/display.hpp"
 #include "core/machine/host_clock.hpp"
+#include "core/machine/host_input.hpp"
 #include "core/machine/interrupt_wiring.hpp"
 #include "core/machine/machine.hpp"
 #include "devices/acpi_pm.hpp"
@@ -90,6 +92,8 @@ struct PcBoard {
   devices::IsaBridge isa_bridge;
   devices::Piix4Pm piix4_pm;
   devices::PciBus pci;
+  Display display;
+  HostInput input;
 
  private:
   void attach_ports();

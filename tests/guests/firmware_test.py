@@ -1,6 +1,7 @@
 """SeaBIOS finds the machine it should, obeys `--boot`, and says soon that there is nothing to boot."""
 
 import pathlib
+import subprocess
 import tempfile
 import time
 import unittest
@@ -46,6 +47,18 @@ class Firmware(unittest.TestCase):
                 doppel.wait_for("Booting from " + first, SLOW_MACHINE)
                 doppel.wait_for("Booting from " + second, SLOW_MACHINE)
                 doppel.wait_for("No bootable device.  Retrying", SLOW_MACHINE)
+
+    def test_screen(self):
+        """The video BIOS runs: what SeaBIOS says is on the VGA."""
+        with tempfile.TemporaryDirectory() as folder:
+            control = pathlib.Path(folder, "control")
+            with self.start("--control", f"unix:{control}") as doppel:
+                log = doppel.wait_for("No bootable device.", SLOW_MACHINE)
+                self.assertIn("Running option rom at c000:0003", log)
+                screen = subprocess.run([guest.program, "ctl", control, "screen-text"], capture_output=True, text=True,
+                                        timeout=SLOW_MACHINE).stdout
+        for line in ("SeaBIOS (version ", "Booting from Hard Disk...", "No bootable device."):
+            self.assertIn(line, screen)
 
     def test_menu(self):
         with self.start("--boot", "menu=on,splash-time=100") as doppel:

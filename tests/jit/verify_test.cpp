@@ -116,6 +116,22 @@ TEST_CASE("the verifier follows faults, page-crossing accesses and changes of pr
   }
 }
 
+TEST_CASE("the verifier takes stores to a device's memory back and does them again") {
+  VerifiedMachine m;
+  constexpr u64 kPixels = 0x4000'0000;
+  std::vector<u8> pixels(0x2000, 0x10);
+  REQUIRE(m.memory.map_device(kPixels, pixels, true));
+  m.put<u64>(kPageTables + 0x2008, kPixels | 0xe7);  // at 2 MiB
+  // EDI = 2 MiB + 0xffe; ADD [RDI], 0x01010101, across pages; ADD [RDI - 8], the same; INT3
+  m.code({0xbf, 0xfe, 0x0f, 0x20, 0, 0x81, 0x07, 1, 1, 1, 1, 0x81, 0x47, 0xf8, 1, 1, 1, 1, 0xcc});
+  CHECK(m.run() == Exit::kIdle);
+  CHECK(m.halted_in() == 3);
+  CHECK(m.verifier->report() == "");
+  CHECK(m.counter("verify.blocks compared") >= 1);
+  for (const u64 at : {0xff6, 0xff9, 0xffe, 0x1001}) CHECK(pixels[at] == 0x11);
+  CHECK(pixels[0xffa] == 0x10);
+}
+
 TEST_CASE("the verifier finds what is planted") {
   struct Case {
     const char* name;

@@ -265,7 +265,7 @@ TEST_CASE("stores to code pages are reported each time, until the page holds no 
 
 TEST_CASE("an observer hears of every page before it can change, once until the tags are revoked") {
   struct Log final : WriteObserver {
-    void page_writable(u64 page) override { writable.push_back(page); }
+    void page_writable(u64 page, u8*) override { writable.push_back(page); }
     void entry_marked(u64 page) override { marked.push_back(page); }
     std::vector<u64> writable, marked;
   } log;
@@ -470,4 +470,17 @@ TEST_CASE("moving a breakpoint watches its new page") {
   CHECK(m.state.debug_hits == 0);
   CHECK(m.mmu.write(kLa + 0x1000, u32{0}));
   CHECK(m.state.debug_hits == 1);
+}
+
+TEST_CASE("stores to a device's memory reach it through the TLB; code there is not plain memory") {
+  Machine m;
+  std::vector<u8> pixels(0x2000, 0x90);
+  REQUIRE(m.memory.map_device(kMmio + 0x1000, pixels, true));
+  m.mmu.flush_all();
+  CHECK(m.mmu.write(kMmio + 0x1004, u32{0x1234'5678}));
+  CHECK(pixels[4] == 0x78);
+  CHECK(m.mmu.host_for_write<u32>(kMmio + 0x1008) == reinterpret_cast<u32*>(pixels.data() + 8));
+  Mmu::Code code;
+  CHECK(m.mmu.fetch(kMmio + 0x1000, code));
+  CHECK(code.host == nullptr);
 }

@@ -138,3 +138,26 @@ TEST_CASE("RAM that is routed away and overlaid by nothing is the bus") {
   m.memory.route_ram(0xc'0000, 0x4000, true, true);
   CHECK(m.memory.read(0xc'0000, 4) == 0x1234'5678);
 }
+
+TEST_CASE("a device's memory comes and goes; RAM and overlays win over it, it wins over MMIO") {
+  Machine m;
+  std::vector<u8> pixels(0x3000, 0x11), rom(0x1000, 0x22);
+  CHECK(m.memory.map_device(kMmio + 0x1000, pixels, true));
+  CHECK_FALSE(m.memory.map_device(kMmio + 0x3000, rom, false));  // taken
+  CHECK(m.memory.map_device(kMmio + 0x4000, rom, false));
+  m.memory.write(kMmio + 0xffe, 4, 0xaabb'ccdd);  // half to the bus, half to the device's memory
+  CHECK(m.device.events == Events{{true, 0xffe, 2, 0xccdd}});
+  CHECK(pixels[0] == 0xbb);
+  CHECK(pixels[1] == 0xaa);
+  CHECK(m.memory.read(kMmio + 0x3ffe, 4) == 0x2222'1111);
+  m.memory.write(kMmio + 0x4000, 1, 0x33);  // a ROM: on to the bus
+  CHECK(rom[0] == 0x22);
+  CHECK(m.memory.backing(kMmio + 0x1000).device);
+  CHECK_FALSE(m.memory.backing(kMmio + 0x4000).writable);
+  CHECK(m.memory.map_device(0x20'0000, pixels, true));
+  CHECK(m.memory.backing(0x20'0000).host == m.ram.host(0x20'0000));
+  m.memory.unmap_device(kMmio + 0x1000);
+  m.memory.unmap_device(kMmio + 0x2000);  // nothing begins there
+  CHECK(m.memory.backing(kMmio + 0x1000).host == nullptr);
+  CHECK(m.memory.backing(kMmio + 0x4000).host != nullptr);
+}
