@@ -76,7 +76,7 @@ Block* BlockCache::find(u64 linear, u32 max_insns) {
       break;
     }
 
-  if (chunks_.size() >= kMaxChunks && chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) clear();
+  if (chunks_.size() >= max_chunks() && chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) clear();
   blocks_.push_back(std::make_unique<Block>());
   Block* block = build(linear, code, max_insns, *blocks_.back());
   if (block == nullptr) {

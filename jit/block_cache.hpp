@@ -73,7 +73,9 @@ class BlockCache {
 
   static constexpr u32 kBuckets = 1u << 14;
   static constexpr u32 kChunkInsns = 4096;
-  static constexpr u32 kMaxChunks = 256;  // 72 MiB of instructions
+  // 64 MiB of instructions that translations refer to, too; 16 MiB where decoding again costs little beside
+  // interpreting.
+  [[nodiscard]] u32 max_chunks() const { return backend_ ? 256 : 64; }
 
   Vcpu& cpu_;
   Backend* backend_ = nullptr;

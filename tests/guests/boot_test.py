@@ -8,7 +8,7 @@ import guest
 
 IDLE_SECONDS = 5
 IDLE_CPU_SHARE = 0.02
-OVERHEAD_KIB = (96 if guest.engine == ["jit"] else 64) * 1024  # translations take room too
+OVERHEAD_KIB = (128 if guest.engine == ["jit"] else 64) * 1024  # translations take room too
 RAM_MIB = 256
 
 # Lines that this kernel prints on any machine like this, under QEMU too.
