@@ -401,15 +401,16 @@ TEST_CASE("memory and register files that only seem to be as before") {
        kInCode,
        11,
        [](RunningMachine& m) { CHECK(m.get<u64>(kSpare) == 7); }},
-      // ADD AL, -1; REPNE CMPSB; SETC AL
+      // ADD AL, -1; DEC BYTE [RDI]; REPNE CMPSB; SETC AL
       {"a string comparison of no elements keeps the flags",
-       {0x04, 0xff, 0xf2, 0xa6, 0x0f, 0x92, 0xc0, 0xf4},
+       {0x04, 0xff, 0xfe, 0x0f, 0xf2, 0xa6, 0x0f, 0x92, 0xc0, 0xf4},
        [](RunningMachine& m) {
          m.cpu.state.gpr[core::kRax] = 1;
          m.cpu.state.gpr[core::kRcx] = 0;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
        },
        kInCode,
-       8,
+       10,
        [](RunningMachine& m) { CHECK((m.cpu.state.gpr[core::kRax] & 0xff) == 1); }},
       // ADD AL, -1; PUSHFQ across a page end; XOR EAX, EAX
       {"flags that only a push needs",
