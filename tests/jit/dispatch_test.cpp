@@ -401,6 +401,27 @@ TEST_CASE("memory and register files that only seem to be as before") {
        kInCode,
        11,
        [](RunningMachine& m) { CHECK(m.get<u64>(kSpare) == 7); }},
+      // ADD AL, -1; DEC BYTE [RDI]; REPNE CMPSB; SETC AL
+      {"a string comparison of no elements keeps the flags",
+       {0x04, 0xff, 0xfe, 0x0f, 0xf2, 0xa6, 0x0f, 0x92, 0xc0, 0xf4},
+       [](RunningMachine& m) {
+         m.cpu.state.gpr[core::kRax] = 1;
+         m.cpu.state.gpr[core::kRcx] = 0;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
+       },
+       kInCode,
+       10,
+       [](RunningMachine& m) { CHECK((m.cpu.state.gpr[core::kRax] & 0xff) == 1); }},
+      // ADD AL, -1; PUSHFQ across a page end; XOR EAX, EAX
+      {"flags that only a push needs",
+       {0x04, 0xff, 0x9c, 0x31, 0xc0, 0xf4},
+       [](RunningMachine& m) {
+         m.cpu.state.gpr[core::kRax] = 1;
+         m.cpu.state.gpr[core::kRsp] = kSpare + 0x1004;
+       },
+       kInCode,
+       6,
+       [](RunningMachine& m) { CHECK((m.get<u64>(kSpare + 0xffc) & core::kCf) != 0); }},
       // L: ADDPS XMM0, XMM0; MOV CR0, RAX; DEC ECX; CMOVZ RAX, RBX; CMP ECX, -5; JG L; HLT
       {"CR0.TS is set in a loop with SSE instructions",
        {0x0f, 0x58, 0xc0, 0x0f, 0x22, 0xc0, 0xff, 0xc9, 0x48, 0x0f, 0x44, 0xc3, 0x83, 0xf9, 0xfb, 0x7f, 0xef,

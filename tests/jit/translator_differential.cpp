@@ -31,6 +31,8 @@ std::vector<Engine> all_engines() {
       with("no-flag-liveness", [](Engine& e) { e.optimisations.flag_liveness = false; }),
       with("no-chaining", [](Engine& e) { e.optimisations.chaining = false; }),
       with("no-long-blocks", [](Engine& e) { e.optimisations.long_blocks = false; }),
+      with("no-shared-checks", [](Engine& e) { e.optimisations.shared_checks = false; }),
+      with("no-inline-lookup", [](Engine& e) { e.optimisations.inline_lookup = false; }),
       with("hot", [](Engine& e) { e.optimisations.hot_runs = 2; }),
   };
 }

@@ -30,7 +30,8 @@ struct Options {
 
 // Shared by the processes.
 struct Results {
-  u64 good = 0, reading_undefined = 0, too_long = 0, not_fitting = 0, steps = 0, exceptions = 0, failures = 0;
+  u64 good = 0, reading_undefined = 0, too_long = 0, ambiguous = 0, not_fitting = 0, steps = 0,
+      exceptions = 0, failures = 0;
   u64 number = 0, engine = 0;  // being run
 };
 
@@ -124,6 +125,9 @@ class Fuzzer {
       case Reference::Verdict::kReadsUndefinedFlags:
         ++results_.reading_undefined;
         break;
+      case Reference::Verdict::kAmbiguous:
+        ++results_.ambiguous;
+        break;
       case Reference::Verdict::kTooLong:
         ++results_.too_long;
         break;
@@ -175,9 +179,9 @@ int run(const Options& options) {
   fmt::print(
       "{} programs compared ({} instructions and {} exceptions each on average), {} differ; left out: {} "
       "look at "
-      "undefined flags, {} too long, {} too large; seed {}\n",
+      "undefined flags, {} overwrite themselves, {} too long, {} too large; seed {}\n",
       r.good, r.steps / std::max<u64>(r.good, 1), r.exceptions / std::max<u64>(r.good, 1), r.failures,
-      r.reading_undefined, r.too_long, r.not_fitting, options.seed);
+      r.reading_undefined, r.ambiguous, r.too_long, r.not_fitting, options.seed);
   return r.failures == 0 ? 0 : 1;
 }
 

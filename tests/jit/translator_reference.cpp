@@ -1,6 +1,7 @@
 #include "tests/jit/translator_reference.hpp"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <unordered_map>
 
@@ -113,6 +114,12 @@ class Stepper {
         }
         continue;
       }
+      const bool code_written = machine_.code_written();
+      // Whether a repeated store into its own bytes goes on as it began is up to the processor.
+      if (code_written && s.rip == rip && changed_since_at_rip()) {
+        out.verdict = Reference::Verdict::kAmbiguous;
+        break;
+      }
       ++out.steps;
       // DR6-style traps come after the instruction.
       const bool trapped = s.rip >= kKernel && !system_call_ && !software_interrupt_ && debug_trap();
@@ -120,7 +127,7 @@ class Stepper {
         undefined_ = (undefined_ & ~effects.defined) | effects.undefined, stale_ &= ~effects.defined;
       // Code is translated with regard to which flags the code behind it needs: flags that were not needed
       // are lost when that changes (docs/quirks.md).
-      if (machine_.code_written()) stale_ |= kArithmeticFlags & ~effects.defined;
+      if (code_written) stale_ |= kArithmeticFlags & ~effects.defined;
       if (s.rip < kKernel || system_call_) continue;
       const bool faulted = !software_interrupt_ && !trapped;
       if (faulted) faulted_at_ = rip;
@@ -140,14 +147,15 @@ class Stepper {
   // What the instruction about to run does to flags.
   FlagEffects at_rip() {
     const core::CpuState& s = machine_.cpu().state;
-    u8 bytes[15];
     ZydisDecodedInstruction instruction;
     const u64 linear = linear_rip();
-    const std::size_t count = machine_.code_at(linear, bytes);
+    const std::size_t count = machine_.code_at(linear, bytes_);
+    length_ = 0;
     system_call_ = software_interrupt_ = false;
-    if (!ZYAN_SUCCESS(
-            ZydisDecoderDecodeInstruction(&decoder(s.code_bits), nullptr, bytes, count, &instruction)))
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(s.code_bits), nullptr, bytes_.data(), count,
+                                                    &instruction)))
       return {};
+    length_ = instruction.length;
     system_call_ = instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && s.cpl == 3;
     software_interrupt_ =
         instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
@@ -155,6 +163,12 @@ class Stepper {
     if (const auto it = hidden_.find(linear & ~(kFourGiB | kAlias)); it != hidden_.end())
       out.read &= ~it->second;
     return out;
+  }
+  // Whether the bytes at RIP are others than at_rip() saw.
+  bool changed_since_at_rip() {
+    std::array<u8, 15> now{};
+    static_cast<void>(machine_.code_at(linear_rip(), now));
+    return !std::equal(now.begin(), now.begin() + length_, bytes_.begin());
   }
   u64 linear_rip() {
     const core::CpuState& s = machine_.cpu().state;
@@ -168,6 +182,8 @@ class Stepper {
 
   Machine& machine_;
   std::unordered_map<u64, u64> hidden_;
+  std::array<u8, 15> bytes_{};  // of the instruction that runs
+  u8 length_ = 0;
   u64 undefined_ = 0, stale_ = 0;
   u64 faulted_at_ = 0;
   bool system_call_ = false, software_interrupt_ = false;

@@ -11,6 +11,7 @@ struct Reference {
     kGood,
     kReadsUndefinedFlags,
     kTooLong,
+    kAmbiguous,
     kDoesNotFit,
   };
   Verdict verdict = Verdict::kGood;
