@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <limits>
 
 #include "core/fault.hpp"
 #include "core/types.hpp"
@@ -146,7 +147,9 @@ struct TranslatorState {
   u32 usable = 0;            // register sets that guest code may use without a fault
   u32 x87_resident = 0;      // the guest's x87 state is in the host's FPU, CpuState::x87 is stale
   u32 vectors_resident = 0;  // the same of CpuState::vec; bit 1: AVX instructions are allowed too
-  u32 access = 0;            // of the soft-TLB miss in progress: size, bit 8 set for a write
+  // Returns to CPL 3 that stay in translated code; then the dispatcher decides how user code runs.
+  i64 user_entries_left = std::numeric_limits<i64>::max();
+  u32 access = 0;  // of the soft-TLB miss in progress: size, bit 8 set for a write
   static constexpr u32 kShares = 16;
   std::array<u64, kShares> shared_addends{};         // of soft-TLB entries that a block has checked
   static constexpr u64 kNoStackPage = u64{1} << 63;  // no canonical address is near it

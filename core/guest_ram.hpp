@@ -39,6 +39,10 @@ class GuestRam {
     if (pa >= kFourGiB && pa - kFourGiB < above_4g()) return pa - kFourGiB + below_4g_;
     return ~u64{0};
   }
+  // The reverse; `offset` is less than size().
+  [[nodiscard]] u64 physical_of(u64 offset) const {
+    return offset < below_4g_ ? offset : offset - below_4g_ + kFourGiB;
+  }
   // Host address of a guest physical address, or nullptr. Valid to the end of its 4 KiB page (at least).
   [[nodiscard]] u8* host(u64 pa) const {
     const u64 offset = offset_of(pa);

@@ -24,8 +24,10 @@ class Backend {
   // The translation of a 4 KiB page of linear addresses may have changed: places found there before are to be
   // looked for again.
   virtual void forget_page(u64 linear_page) = 0;
-  // All blocks are gone.
+  // All blocks are gone, and BlockCache::watch() is forgotten.
   virtual void clear() = 0;
+  // Bytes of a page that BlockCache::watch() was called for change; it is no longer watched.
+  virtual void watched_page_written(u64 /*physical*/) {}
   // Moves event counts that are kept privately for speed into the machine's counters.
   virtual void publish_counters() = 0;
   // Disassembly of the block's translation, or nothing if it has none.

@@ -107,8 +107,7 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
     max_insns = 1;
   } else if (max_insns > 1) {
     // Before the bytes are read: from now on a store to this page is seen.
-    cpu_.mmu.memory().ram().set_code_page(code.physical, true);
-    cpu_.mmu.protect_code_page(code.physical);
+    note_code_page(code.physical);
   }
 
   building_.clear();
@@ -161,11 +160,20 @@ bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block
   DOPPEL_CHECK(result != Decoder::Result::kTruncated, "15 bytes hold any instruction");
   last = true;
   block.second_page = next.physical & kPageMask;
-  if (next.host) {
-    cpu_.mmu.memory().ram().set_code_page(next.physical, true);
-    cpu_.mmu.protect_code_page(next.physical);
-  }
+  if (next.host) note_code_page(next.physical);
   return true;
+}
+
+void BlockCache::note_code_page(u64 physical) {
+  cpu_.mmu.memory().ram().set_code_page(physical, true);
+  cpu_.mmu.protect_code_page(physical);
+}
+
+void BlockCache::watch(u64 page) {
+  CodePage& code = code_pages_[page];
+  code.watched = true;
+  code.granules = ~u64{0};
+  note_code_page(page);
 }
 
 Insn* BlockCache::allocate(u32 count) {
@@ -224,12 +232,19 @@ void BlockCache::forget(Block& block) {
     if (it == code_pages_.end()) continue;
     CodePage& code = it->second;
     code.blocks.erase(std::remove(code.blocks.begin(), code.blocks.end(), &block), code.blocks.end());
-    code.granules = 0;
-    for (const Block* other : code.blocks) code.granules |= granules_of(*other, page);
-    if (!code.blocks.empty()) continue;
-    code_pages_.erase(it);
-    cpu_.mmu.memory().ram().set_code_page(page, false);
+    release_if_unused(page);
   }
+}
+
+void BlockCache::release_if_unused(u64 page) {
+  const auto it = code_pages_.find(page);
+  if (it == code_pages_.end() || it->second.watched) return;
+  CodePage& code = it->second;
+  code.granules = 0;
+  for (const Block* block : code.blocks) code.granules |= granules_of(*block, page);
+  if (!code.blocks.empty()) return;
+  code_pages_.erase(it);
+  cpu_.mmu.memory().ram().set_code_page(page, false);
 }
 
 void BlockCache::invalidate(u64 pa, u64 size) {
@@ -241,7 +256,13 @@ void BlockCache::invalidate(u64 pa, u64 size) {
     }
     const u64 begin = std::max(pa, page) - page, end = std::min(pa + size - page, kPageSize);
     if (!(it->second.granules & granules_between(begin, end))) continue;
-    const auto blocks = it->second.blocks;  // a copy: forget() edits the list
+    if (it->second.watched) {
+      it->second.watched = false;
+      if (backend_) backend_->watched_page_written(page);
+      release_if_unused(page);
+      if (!code_pages_.contains(page)) continue;
+    }
+    const auto blocks = code_pages_.at(page).blocks;  // a copy: forget() edits the list
     for (Block* block : blocks) {
       const u64 in_first = std::min<u64>(block->bytes, kPageSize - (block->physical & ~kPageMask));
       const bool first = block->physical < pa + size && pa < block->physical + in_first;

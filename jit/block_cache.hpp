@@ -30,6 +30,9 @@ class BlockCache {
   void invalidate(u64 pa, u64 size);
   // Whether a store there may change a block; the answer is by granules of 64 bytes. Within a page.
   [[nodiscard]] bool holds_code(u64 pa, u32 size) const;
+  // The first write to any byte of the physical 4 KiB page is reported to the backend, though no block was
+  // made from it.
+  void watch(u64 page);
   // The backend made the block's translation from [depends_begin, depends_end) of its page.
   void note_dependence(const Block& block);
   void clear();
@@ -62,11 +65,14 @@ class BlockCache {
   [[nodiscard]] const Decoder& decoder() const;
   [[nodiscard]] Insn* allocate(u32 count);
   [[nodiscard]] bool second_page_matches(const Block& block, u64 linear);
-  // Blocks with bytes on a page, and which of its 64 granules they were made from.
+  // Blocks with bytes on a page, and which of its 64 granules they were made from; all if it is watched.
   struct CodePage {
     boost::container::small_vector<Block*, 4> blocks;
     u64 granules = 0;
+    bool watched = false;
   };
+  void note_code_page(u64 physical);
+  void release_if_unused(u64 page);
   [[nodiscard]] static u64 granules_of(const Block& block, u64 page);
   void enter(Block& block);
   void forget(Block& block);

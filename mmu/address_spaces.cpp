@@ -39,6 +39,7 @@ void Mmu::flush_all() {
   flushes_.fetch_add(1, std::memory_order_relaxed);
   translation_mode_ = translation_mode(state_);
   for_each_array([](TlbArray& tlb) { tlb.flush_all(); });
+  if (flush_observer_) flush_observer_->flushed_all();
   new_generation_everywhere();
   activate(pcid_of(state_.cr3));
 }
@@ -62,11 +63,17 @@ void Mmu::set_address_space(u64 cr3, bool keep) {
   activate(pcid_of(cr3));
   if (keep && (state_.cr4 & kCr4Pcide)) return;
   flushes_.fetch_add(1, std::memory_order_relaxed);
-  new_generation(*space_);
-  for (TlbArray& tlb : space_->by_privilege) tlb.flush_non_global();
+  flush_space(*space_);
+}
+
+void Mmu::flush_space(Space& space) {
+  new_generation(space);
+  for (TlbArray& tlb : space.by_privilege) tlb.flush_non_global();
+  if (flush_observer_) flush_observer_->flushed_space(space.pcid);
 }
 
 void Mmu::flush_page(u64 la) {
+  if (flush_observer_) flush_observer_->flushed_page(la);
   for_each_array([la](TlbArray& tlb) { tlb.flush_page(la); });
   bool small = false;
   for (auto& space : spaces_) small |= forget_fetched(*space, la);
@@ -79,6 +86,7 @@ void Mmu::flush_page(u64 la) {
 }
 
 void Mmu::flush_page_pcid(u64 la, u16 pcid) {
+  if (flush_observer_) flush_observer_->flushed_page(la);
   Space* space = space_of(pcid);
   if (!space) return;
   for (TlbArray& tlb : space->by_privilege) tlb.flush_page(la);
@@ -94,18 +102,19 @@ bool Mmu::forget_fetched(Space& space, u64 la) {
 }
 
 void Mmu::flush_pcid(u16 pcid) {
-  Space* space = space_of(pcid);
-  if (!space) return;
-  new_generation(*space);
-  for (TlbArray& tlb : space->by_privilege) tlb.flush_non_global();
+  if (Space* space = space_of(pcid))
+    flush_space(*space);
+  else if (flush_observer_)
+    flush_observer_->flushed_space(pcid);
 }
 
 void Mmu::flush_all_pcids_non_global() {
-  for (auto& space : spaces_) new_generation(*space);
-  for_each_array([](TlbArray& tlb) { tlb.flush_non_global(); });
+  for (auto& space : spaces_) flush_space(*space);
+  if (flush_observer_) flush_observer_->flushed_all();  // also spaces that have no TLB now
 }
 
 void Mmu::protect_code_page(u64 physical) {
+  if (flush_observer_) flush_observer_->code_page_protected(physical);
   for_each_array([physical](TlbArray& tlb) { tlb.drop_write_tags(physical); });
 }
 

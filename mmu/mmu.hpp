@@ -20,6 +20,18 @@
 
 namespace doppel::mmu {
 
+// Told, on the vCPU's thread, when cached translations must go: for whoever keeps translations outside the
+// soft TLB. Global translations go with flushed_page() and flushed_all() only.
+class FlushObserver {
+ public:
+  virtual ~FlushObserver() = default;
+  virtual void flushed_page(u64 la) = 0;     // in every address space
+  virtual void flushed_space(u16 pcid) = 0;  // what is not global of that one; 0 without PCIDs
+  virtual void flushed_all() = 0;
+  // The physical 4 KiB page holds code from now on: stores there must be seen.
+  virtual void code_page_protected(u64 physical) = 0;
+};
+
 class Mmu {
  public:
   Mmu(core::CpuState& state, PhysicalMemory& memory, core::Counters& counters);
@@ -121,6 +133,9 @@ class Mmu {
   // all of them back.
   void revoke_write_tags();
   [[nodiscard]] Privilege privilege() const;  // of explicit data accesses now
+  [[nodiscard]] u16 pcid() const { return pcid_of(state_.cr3); }
+  // Does not own it; nullptr: none.
+  void observe_flushes(FlushObserver* observer) { flush_observer_ = observer; }
 
   [[nodiscard]] PhysicalMemory& memory() { return memory_; }
 
@@ -218,6 +233,7 @@ class Mmu {
   void activate(u16 pcid);
   void choose_array();
   void new_generation(Space& space);
+  void flush_space(Space& space);  // what is not global
   void new_generation_everywhere();
   template <class F>
   void for_each_array(F&& f) {
@@ -261,6 +277,7 @@ class Mmu {
   u64 last_generation_ = 0;
   u64 global_generation_ = 0;
   FetchedPages fetched_global_;
+  FlushObserver* flush_observer_ = nullptr;
   std::vector<u64> write_tagged_;  // linear pages with write tags; kept only for a WriteObserver
 };
 

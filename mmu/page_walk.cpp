@@ -188,6 +188,40 @@ WalkResult walk(const CpuState& state, PhysicalMemory& memory, u64 la, Access ac
   }
 }
 
+UserRegion walk_user_region(const CpuState& state, PhysicalMemory& memory, u64 la) {
+  UserRegion region;
+  if (!(state.cr0 & kCr0Pg) || &format_of(state) != &kFourLevel) return region;
+  const u64 reserved = kFourLevel.reserved | (state.efer & kEferNxe ? 0 : kXd);
+  const auto fill = [&](UserPage& page, u64 physical, u64 leaf, u64 rights) {
+    if (!(leaf & kAccessed) || !(rights & kUs)) return;
+    page = {physical, true, (rights & kRw) && (leaf & kDirty), !(rights & kXd)};
+  };
+  const auto combine = [](u64 rights, u64 entry) {
+    return (rights & entry & (kRw | kUs)) | ((rights | entry) & kXd);
+  };
+
+  u64 table = state.cr3, rights = kRw | kUs;
+  for (u32 level = kFourLevel.levels; level > 1; --level) {
+    const u32 shift = 12 + 9 * (level - 1);
+    const u64 entry = memory.read_entry((table & kFrame) + (la >> shift & 511) * 8, 8);
+    if (!(entry & kPresent) || (entry & reserved)) return region;
+    rights = combine(rights, entry);
+    table = entry;
+    if (!(entry & kPs)) continue;
+    const u64 size = u64{1} << shift;
+    if (level > kFourLevel.largest || (entry & reserved_in_large(kFourLevel, size))) return region;
+    const u64 first = large_frame(kFourLevel, entry, size) | (la & (size - 1) & ~(kUserRegionSize - 1));
+    for (u64 i = 0; i < region.size(); ++i) fill(region[i], first + i * kPageSize, entry, rights);
+    return region;
+  }
+  for (u64 i = 0; i < region.size(); ++i) {
+    const u64 entry = memory.read_entry((table & kFrame) + i * 8, 8);
+    if ((entry & kPresent) && !(entry & reserved))
+      fill(region[i], entry & kFrame, entry, combine(rights, entry));
+  }
+  return region;
+}
+
 bool load_pdptes(CpuState& state, PhysicalMemory& memory, u64 cr3) {
   std::array<u64, 4> pdpte;
   for (u32 i = 0; i < 4; ++i) {

@@ -4,6 +4,8 @@
 // SDM Vol. 3A, chapter "Paging".
 #pragma once
 
+#include <array>
+
 #include "core/cpu_state.hpp"
 #include "core/types.hpp"
 #include "mmu/physical_memory.hpp"
@@ -39,6 +41,19 @@ struct WalkResult {
 // allowed.
 [[nodiscard]] WalkResult walk(const core::CpuState& state, PhysicalMemory& memory, u64 la, Access access,
                               Privilege privilege);
+
+// What code at CPL 3 may do with one 4 KiB page, without any bit to be set in the page tables: pages whose
+// accessed bit is clear are left out, pages whose dirty bit is clear are not writable.
+struct UserPage {
+  u64 physical = 0;  // A20 not applied
+  bool present = false, writable = false, executable = false;
+};
+inline constexpr u64 kUserRegionSize = u64{2} << 20;
+using UserRegion = std::array<UserPage, kUserRegionSize / core::kPageSize>;
+
+// The pages of the 2 MiB around `la`, as the page tables have them now; nothing is set there. 4-level paging
+// only: else there are none.
+[[nodiscard]] UserRegion walk_user_region(const core::CpuState& state, PhysicalMemory& memory, u64 la);
 
 // PAE: loads the four PDPTEs from CR3. False (nothing changed): a reserved bit is set, MOV CR3 raises #GP(0).
 [[nodiscard]] bool load_pdptes(core::CpuState& state, PhysicalMemory& memory, u64 cr3);

@@ -179,7 +179,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
 
   RunOptions options;
   std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off, boot;
-  std::string engine = machine::have_translator() ? "jit" : "interp";
+  std::string engine = machine::have_translator() ? "jit" : "interp", direct = "auto";
   std::vector<std::string> dump_blocks;
   double timeout = 0;
   auto* run = app.add_subcommand("run", "Run a virtual machine");
@@ -236,6 +236,13 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
         ->add_option("--engine", engine,
                      "How guest code runs: jit (translated), interp, or verify (both, compared)")
         ->type_name("NAME")
+        ->capture_default_str();
+    command
+        ->add_option(
+            "--direct", direct,
+            "Whether user code that computes for long may run on the host's own processor: auto (with "
+            "--engine jit and --cpu max), on, or off")
+        ->type_name("MODE")
         ->capture_default_str();
     command
         ->add_option("--no-opt", off,
@@ -338,6 +345,15 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   options.engine = engine == "jit"      ? machine::Engine::kTranslator
                    : engine == "verify" ? machine::Engine::kVerify
                                         : machine::Engine::kInterpreter;
+  if (const std::vector<std::string> modes{"auto", "on", "off"};
+      std::find(modes.begin(), modes.end(), direct) == modes.end())
+    return usage(fmt::format("--direct {}: not known; did you mean \"{}\"?", direct,
+                             core::nearest_spelling(direct, modes)));
+  if (direct == "on" && options.engine != machine::Engine::kTranslator)
+    return usage("--direct on: only --engine jit can; leave one of them out.");
+  options.direct = direct == "on"    ? machine::Direct::kOn
+                   : direct == "off" ? machine::Direct::kOff
+                                     : machine::Direct::kAuto;
   for (std::size_t begin = 0; begin < off.size();) {
     const std::size_t end = std::min(off.find(',', begin), off.size());
     const std::string name = off.substr(begin, end - begin);

@@ -24,6 +24,7 @@ struct RunOptions {
   std::string serial = "stdio";  // "stdio", "null" or "file:PATH"
   std::string debug_file;        // where ports 0xe9 and 0x402 go; empty: stderr
   machine::Engine engine = machine::Engine::kInterpreter;
+  machine::Direct direct = machine::Direct::kAuto;
   std::vector<std::string> optimisations_off;
   bool trace_blocks = false;
   std::string trace_file;  // empty: stderr

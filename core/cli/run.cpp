@@ -130,6 +130,7 @@ int run_machine(const RunOptions& options) {
   config.cpu = options.cpu;
   config.ram_size = options.ram_size;
   config.engine = options.engine;
+  config.direct = options.direct;
   config.optimisations_off = options.optimisations_off;
   config.command_line = options.append;
   config.disks = options.disks;

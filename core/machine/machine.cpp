@@ -21,6 +21,7 @@
 #include "jit/trace.hpp"
 #include "jit/verify.hpp"
 #ifdef DOPPEL_TRANSLATOR_X64
+#include "jit/direct/direct_runner.hpp"
 #include "jit/x64/translator.hpp"
 #endif
 
@@ -52,6 +53,12 @@ jit::x64::TranslationReport translation_report(const MachineConfig& config) {
     throw ConfigError(fmt::format("{}; --perf-map needs that file.", error.what()));
   }
   return report;
+}
+
+bool runs_directly(const MachineConfig& config) {
+  if (config.engine != Engine::kTranslator || config.trace) return false;
+  if (config.direct != Direct::kAuto) return config.direct == Direct::kOn;
+  return jit::direct::DirectRunner::suits(config.cpu);
 }
 #endif
 
@@ -109,6 +116,11 @@ struct Machine::Parts {
         backend = std::move(made);
       }
     }
+    if (runs_directly(config)) {
+      auto made = std::make_unique<jit::direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(backend));
+      direct = made.get();
+      backend = std::move(made);
+    }
 #endif
     if (config.trace) backend = std::make_unique<jit::Tracer>(cpu, std::move(backend), config.trace);
     dispatcher.set_backend(backend.get());
@@ -117,6 +129,9 @@ struct Machine::Parts {
   void wake(core::Pending reason) {
     cpu.state.notify(reason);
     cpu.state.attention.notify_one();
+#ifdef DOPPEL_TRANSLATOR_X64
+    if (direct) direct->interrupt();
+#endif
   }
 
   PcBoard board;
@@ -126,6 +141,9 @@ struct Machine::Parts {
   jit::Dispatcher dispatcher;
   std::unique_ptr<jit::Backend> backend;
   const jit::Verifier* verifier = nullptr;  // in `backend`, with Engine::kVerify
+#ifdef DOPPEL_TRANSLATOR_X64
+  jit::direct::DirectRunner* direct = nullptr;  // `backend`, if user code may run directly
+#endif
 };
 
 bool have_translator() {

@@ -28,11 +28,19 @@ enum class Engine {
   kVerify,  // both, block by block, compared
 };
 
+// Whether user code may run directly on the host's processor, with Engine::kTranslator.
+enum class Direct {
+  kAuto,  // if the model has all instructions that guests can be shown: then it is the host's code
+  kOn,
+  kOff,
+};
+
 // Whether this build has a translator for the host.
 [[nodiscard]] bool have_translator();
 
 struct MachineConfig {
   Engine engine = Engine::kInterpreter;
+  Direct direct = Direct::kAuto;
   std::vector<std::string> optimisations_off;  // of the translator; names as optimisation_names() lists them
   std::FILE* trace = nullptr;                  // gets a line for each block that is entered; stays open
   std::vector<u64> dump_blocks;                // translations of the blocks at these addresses go to stderr

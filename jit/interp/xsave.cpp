@@ -3,6 +3,7 @@
 #include <array>
 
 #include "jit/interp/families.hpp"
+#include "jit/interp/legacy_region.hpp"
 #include "jit/interp/x87.hpp"
 
 namespace doppel::interp {
@@ -14,22 +15,9 @@ using core::kXcr0Sse;
 using core::kXcr0X87;
 using x87::X87Register;
 using x87::X87State;
+using namespace legacy_region;
 
-constexpr u32 kMxcsrMask = 0xffff;  // the writable bits; MISALIGNSSE would add bit 17
 constexpr u32 kMxcsrDefault = 0x1f80;
-
-// Offsets in the 512-byte legacy region.
-constexpr u32 kMxcsrOffset = 24, kStOffset = 32, kXmmOffset = 160, kSoftwareOffset = 464;
-constexpr u32 kLegacySize = core::kXsaveLegacySize;
-
-struct Legacy {
-  u16 control, status;
-  u8 tags, reserved;
-  u16 opcode;
-  u64 instruction, data;
-  u32 mxcsr, mxcsr_mask;
-};
-static_assert(offsetof(Legacy, mxcsr) == kMxcsrOffset && sizeof(Legacy) == kStOffset);
 
 struct Header {
   u64 xstate_bv = 0, xcomp_bv = 0;
@@ -38,78 +26,9 @@ struct Header {
 static_assert(sizeof(Header) == core::kXsaveHeaderSize);
 constexpr u64 kCompacted = u64{1} << 63;
 
-using LegacyBytes = std::array<u8, kLegacySize>;
-
 // Registers that the mode reaches: XMM0-7 outside 64-bit mode.
 u32 vector_count(const Vcpu& cpu) {
   return core::code64(cpu.state) ? 16 : 8;
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// Components to and from the legacy region. With REX.W (`wide`) the pointers have 64 bits, else 32 and a
-// selector.
-
-void put_x87(const Vcpu& cpu, LegacyBytes& bytes, bool wide) {
-  const X87State& x = cpu.state.x87;
-  Legacy legacy;
-  std::memcpy(&legacy, bytes.data(), sizeof legacy);
-  legacy.control = x.control;
-  legacy.status = x87::status_word(x);
-  legacy.tags = x.valid;
-  legacy.reserved = 0;
-  legacy.opcode = x.opcode;
-  const auto pointer = [&](u64 offset, u16 selector) {
-    return wide ? offset : (offset & 0xffff'ffff) | u64{selector} << 32;
-  };
-  legacy.instruction = pointer(x.instruction, x.instruction_segment);
-  legacy.data = pointer(x.data, x.data_segment);
-  std::memcpy(bytes.data(), &legacy, sizeof legacy);
-  for (u32 i = 0; i < 8; ++i) {
-    u8* slot = bytes.data() + kStOffset + i * 16;
-    std::memset(slot, 0, 16);
-    std::memcpy(slot, &x87::get(x, i).significand, 8);
-    std::memcpy(slot + 8, &x87::get(x, i).sign_exponent, 2);
-  }
-}
-
-void take_x87(Vcpu& cpu, const LegacyBytes& bytes, bool wide) {
-  X87State& x = cpu.state.x87;
-  Legacy legacy;
-  std::memcpy(&legacy, bytes.data(), sizeof legacy);
-  x.control = x87::control_word(legacy.control);
-  x87::set_status_word(x, legacy.status);
-  x.valid = legacy.tags;
-  x.opcode = legacy.opcode & 0x7ff;
-  const u64 pointer_mask = wide ? ~u64{0} : 0xffff'ffff;
-  x.instruction = legacy.instruction & pointer_mask;
-  x.data = legacy.data & pointer_mask;
-  x.instruction_segment = wide ? 0 : static_cast<u16>(legacy.instruction >> 32);
-  x.data_segment = wide ? 0 : static_cast<u16>(legacy.data >> 32);
-  for (u32 i = 0; i < 8; ++i) {
-    const u8* slot = bytes.data() + kStOffset + i * 16;
-    X87Register& value = x.physical[x87::physical(x, i)];
-    std::memcpy(&value.significand, slot, 8);
-    std::memcpy(&value.sign_exponent, slot + 8, 2);
-  }
-}
-
-void put_mxcsr(const Vcpu& cpu, LegacyBytes& bytes) {
-  const u32 words[] = {cpu.state.mxcsr, kMxcsrMask};
-  std::memcpy(bytes.data() + kMxcsrOffset, words, sizeof words);
-}
-u32 mxcsr_of(const LegacyBytes& bytes) {
-  u32 value;
-  std::memcpy(&value, bytes.data() + kMxcsrOffset, sizeof value);
-  return value;
-}
-
-void put_xmm(const Vcpu& cpu, LegacyBytes& bytes) {
-  for (u32 i = 0; i < vector_count(cpu); ++i)
-    std::memcpy(bytes.data() + kXmmOffset + i * 16, cpu.state.vec[i].q, 16);
-}
-void take_xmm(Vcpu& cpu, const LegacyBytes& bytes) {
-  for (u32 i = 0; i < vector_count(cpu); ++i)
-    std::memcpy(cpu.state.vec[i].q, bytes.data() + kXmmOffset + i * 16, 16);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -129,16 +48,16 @@ template <bool kWide>
 bool fxsave(Vcpu& cpu, const Insn& insn) {
   u64 la;
   if (!x87::available(cpu)) return false;
-  if (!aligned_address(cpu, insn, kLegacySize, 16, mmu::Access::kWrite, la)) return false;
-  LegacyBytes bytes;
+  if (!aligned_address(cpu, insn, core::kXsaveLegacySize, 16, mmu::Access::kWrite, la)) return false;
+  Bytes bytes;
   // What is not written (registers that the mode does not reach, the software's own 48 bytes) keeps its
   // value.
-  if (!cpu.mmu.probe(la, kLegacySize, mmu::Access::kWrite) ||
-      !cpu.mmu.read_bytes(la, bytes.data(), kLegacySize))
+  if (!cpu.mmu.probe(la, core::kXsaveLegacySize, mmu::Access::kWrite) ||
+      !cpu.mmu.read_bytes(la, bytes.data(), core::kXsaveLegacySize))
     return memory_fault(cpu, insn.segment);
-  put_x87(cpu, bytes, kWide);
-  put_mxcsr(cpu, bytes);
-  put_xmm(cpu, bytes);
+  put_x87(cpu.state.x87, bytes, kWide);
+  put_mxcsr(cpu.state.mxcsr, bytes);
+  put_xmm(cpu.state, vector_count(cpu), bytes);
   return cpu.mmu.write_bytes(la, bytes.data(), kSoftwareOffset) || memory_fault(cpu, insn.segment);
 }
 
@@ -146,13 +65,13 @@ template <bool kWide>
 bool fxrstor(Vcpu& cpu, const Insn& insn) {
   u64 la;
   if (!x87::available(cpu)) return false;
-  if (!aligned_address(cpu, insn, kLegacySize, 16, mmu::Access::kRead, la)) return false;
-  LegacyBytes bytes;
-  if (!cpu.mmu.read_bytes(la, bytes.data(), kLegacySize)) return memory_fault(cpu, insn.segment);
+  if (!aligned_address(cpu, insn, core::kXsaveLegacySize, 16, mmu::Access::kRead, la)) return false;
+  Bytes bytes;
+  if (!cpu.mmu.read_bytes(la, bytes.data(), core::kXsaveLegacySize)) return memory_fault(cpu, insn.segment);
   if (mxcsr_of(bytes) & ~kMxcsrMask) return cpu.raise(Vector::kGP);
-  take_x87(cpu, bytes, kWide);
+  take_x87(cpu.state.x87, bytes, kWide);
   cpu.state.mxcsr = mxcsr_of(bytes);
-  take_xmm(cpu, bytes);
+  take_xmm(cpu.state, vector_count(cpu), bytes);
   return true;
 }
 
@@ -200,13 +119,13 @@ enum class Form { kPlain, kOptimized, kCompact };
 template <Form kForm, bool kWide, Feature kFeature>
 bool xsave(Vcpu& cpu, const Insn& insn) {
   if (!xsave_ready(cpu, kFeature)) return false;
-  constexpr u32 kBase = kLegacySize + core::kXsaveHeaderSize;
+  constexpr u32 kBase = core::kXsaveLegacySize + core::kXsaveHeaderSize;
   const u64 requested = cpu.state.xcr0 & edx_eax(cpu);
   const u32 size = kBase + (requested & kXcr0Avx ? core::kXsaveAvxSize : 0);
   u64 la;
   if (!aligned_address(cpu, insn, size, 64, mmu::Access::kWrite, la)) return false;
   struct {
-    LegacyBytes legacy;
+    Bytes legacy;
     Header header;
   } area;
   if (!cpu.mmu.probe(la, size, mmu::Access::kWrite) || !cpu.mmu.read_bytes(la, &area, kBase))
@@ -215,10 +134,10 @@ bool xsave(Vcpu& cpu, const Insn& insn) {
   u64 used = in_use(cpu);
   if (kForm == Form::kCompact && cpu.state.mxcsr != kMxcsrDefault) used |= kXcr0Sse;
   const u64 written = kForm == Form::kPlain ? requested : requested & used;
-  if (written & kXcr0X87) put_x87(cpu, area.legacy, kWide);
-  if (written & kXcr0Sse) put_xmm(cpu, area.legacy);
+  if (written & kXcr0X87) put_x87(cpu.state.x87, area.legacy, kWide);
+  if (written & kXcr0Sse) put_xmm(cpu.state, vector_count(cpu), area.legacy);
   if (kForm == Form::kCompact ? written & kXcr0Sse : requested & (kXcr0Sse | kXcr0Avx))
-    put_mxcsr(cpu, area.legacy);
+    put_mxcsr(cpu.state.mxcsr, area.legacy);
   if (kForm == Form::kCompact) {
     area.header.xstate_bv = requested & used;
     area.header.xcomp_bv = requested | kCompacted;
@@ -233,7 +152,7 @@ bool xsave(Vcpu& cpu, const Insn& insn) {
       return memory_fault(cpu, insn.segment);
   }
   return (cpu.mmu.write_bytes(la, &area.legacy, kSoftwareOffset) &&
-          cpu.mmu.write_bytes(la + kLegacySize, &area.header, 2 * sizeof(u64))) ||
+          cpu.mmu.write_bytes(la + core::kXsaveLegacySize, &area.header, 2 * sizeof(u64))) ||
          memory_fault(cpu, insn.segment);
 }
 
@@ -252,13 +171,13 @@ template <bool kWide>
 bool xrstor(Vcpu& cpu, const Insn& insn) {
   if (!xsave_ready(cpu, Feature::kXsave)) return false;
   auto& s = cpu.state;
-  constexpr u32 kBase = kLegacySize + core::kXsaveHeaderSize;
+  constexpr u32 kBase = core::kXsaveLegacySize + core::kXsaveHeaderSize;
   const u64 requested = s.xcr0 & edx_eax(cpu);
   const u32 size = kBase + (requested & kXcr0Avx ? core::kXsaveAvxSize : 0);
   u64 la;
   if (!aligned_address(cpu, insn, size, 64, mmu::Access::kRead, la)) return false;
   struct {
-    LegacyBytes legacy;
+    Bytes legacy;
     Header header;
   } area;
   if (!cpu.mmu.read_bytes(la, &area, kBase)) return memory_fault(cpu, insn.segment);
@@ -274,7 +193,7 @@ bool xrstor(Vcpu& cpu, const Insn& insn) {
     return memory_fault(cpu, insn.segment);
 
   if (loaded & kXcr0X87)
-    take_x87(cpu, area.legacy, kWide);
+    take_x87(cpu.state.x87, area.legacy, kWide);
   else if (requested & kXcr0X87)
     s.x87 = {};
   if (load_mxcsr)
@@ -283,7 +202,7 @@ bool xrstor(Vcpu& cpu, const Insn& insn) {
     s.mxcsr = kMxcsrDefault;
   if (requested & kXcr0Sse) {
     if (!(loaded & kXcr0Sse)) std::memset(area.legacy.data() + kXmmOffset, 0, 16 * 16);
-    take_xmm(cpu, area.legacy);
+    take_xmm(cpu.state, vector_count(cpu), area.legacy);
   }
   if (requested & kXcr0Avx)
     for (u32 i = 0; i < vector_count(cpu); ++i) std::memcpy(&s.vec[i].q[2], &upper[i], 16);

@@ -136,6 +136,7 @@ void Translator::run(Block& block) {
     auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translate()
     if (s.fault.pending || !runnable()) break;
     if (s.attention.load(std::memory_order_relaxed) && !s.interrupt_shadow) break;
+    if (s.cpl == 3 && s.translator.user_entries_left <= 0) break;
     refresh_contexts();
     if (site && site->kind == LinkSite::Kind::kCareful) {
       translation = careful_tail(*site);
@@ -218,6 +219,7 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   if (uses_x87_state(original)) x87_move_out(s);
   cpu.last = nullptr;
+  const u8 cpl = s.cpl;
   const u64 forgotten = self.forgotten_;
   // A copy, followed by something that stops the handler chain.
   Insn pair[2] = {original, {}};
@@ -238,6 +240,7 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
       s.activity != core::Activity::kRunning || (s.mxcsr & kMxcsrMasks) != kMxcsrMasks || s.fault.pending)
     return After::kLeave;
+  if (cpl != 3 && s.cpl == 3 && --s.translator.user_entries_left <= 0) return After::kLeave;
   self.refresh_contexts();
   return After::kLookup;
 }

@@ -1,0 +1,263 @@
+#include "jit/direct/direct_runner.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <system_error>
+#include <utility>
+
+#include "core/log.hpp"
+#include "jit/direct/guest_registers.hpp"
+
+namespace doppel::jit::direct {
+
+using core::CpuState;
+using Reason = StubProcess::Stop::Reason;
+
+namespace {
+
+// What a run costs beside the guest's own work: about 40 µs. Runs that are on average shorter than this are
+// not worth it.
+constexpr u64 kWorthwhile = 100'000;  // nanoseconds
+// Kernel entries between two looks at how often there are any.
+constexpr i64 kLook = 16;
+constexpr u32 kLongestPause = 256;  // looks
+constexpr std::size_t kMostSpaces = 8, kMostHistories = 1024;
+
+u64 clock_nanoseconds(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
+
+}  // namespace
+
+DirectRunner::DirectRunner(Vcpu& cpu, BlockCache& blocks, std::unique_ptr<Backend> inner)
+    : cpu_(cpu), inner_(std::move(inner)), code_(cpu, blocks), writable_(cpu.mmu.memory().ram()) {
+  cpu_.mmu.observe_flushes(this);
+  cpu_.state.translator.user_entries_left = kLook;
+}
+
+DirectRunner::~DirectRunner() {
+  cpu_.mmu.observe_flushes(nullptr);
+}
+
+bool DirectRunner::suits(const core::CpuModel& model) {
+  using core::Feature;
+  constexpr Feature kInstructions[] = {
+      Feature::kSse2,   Feature::kSse3,   Feature::kSsse3,  Feature::kSse41,   Feature::kSse42,
+      Feature::kPopcnt, Feature::kCx16,   Feature::kMovbe,  Feature::kAes,     Feature::kPclmulqdq,
+      Feature::kSha,    Feature::kXsave,  Feature::kAvx,    Feature::kAvx2,    Feature::kFma,
+      Feature::kF16c,   Feature::kBmi1,   Feature::kBmi2,   Feature::kAbm,     Feature::kAdx,
+      Feature::kRdrand, Feature::kRdseed, Feature::kLahfLm, Feature::kFsgsbase};
+  return std::ranges::all_of(kInstructions, [&](Feature feature) { return model.has(feature); });
+}
+
+bool DirectRunner::ready(Block& block) {
+  CpuState& s = cpu_.state;
+  if (s.cpl == 3 && s.translator.user_entries_left <= 0) {
+    wanted_ = possible_ && worthwhile();
+    s.translator.user_entries_left = insist_ ? 1 : kLook;
+  }
+  return (wanted_ && s.cpl == 3) || inner_->ready(block);
+}
+
+void DirectRunner::run(Block& block) {
+  if (std::exchange(wanted_, false) && cpu_.state.cpl == 3 && run_directly()) return;
+  if (inner_->ready(block)) inner_->run(block);
+}
+
+// At the return to user code, once in kLook times or after each run.
+bool DirectRunner::worthwhile() {
+  // Time that this thread ran: neither a halted guest nor user code that runs directly counts.
+  const u64 now = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  const u64 since = now - std::exchange(last_look_, now);
+  if (insist_) return true;
+  if (history_.size() > kMostHistories) history_.clear();
+  History& history = history_[root()];
+  if (history.pause > 0) {
+    --history.pause;
+    return false;
+  }
+  if (history.average != kUnknownAverage) return true;
+  return since / kLook >= kWorthwhile;
+}
+
+void DirectRunner::judge(u64 nanoseconds) {
+  History& history = history_[root()];
+  history.average =
+      history.average == kUnknownAverage ? nanoseconds : (3 * history.average + nanoseconds) / 4;
+  if (history.average >= kWorthwhile) {
+    history.next_pause = 1;
+    cpu_.state.translator.user_entries_left = 1;
+    return;
+  }
+  history.average = kUnknownAverage;
+  history.pause = history.next_pause;
+  history.next_pause = std::min(2 * history.next_pause, kLongestPause);
+}
+
+ShadowSpace* DirectRunner::current_space() {
+  const auto it = std::ranges::find(spaces_, root(), [](const auto& space) { return space->root(); });
+  if (it != spaces_.end()) return it->get();
+  if (spaces_.size() >= kMostSpaces)
+    drop(**std::ranges::min_element(spaces_, {}, [](const auto& space) { return space->last_use; }));
+  try {
+    spaces_.push_back(std::make_unique<ShadowSpace>(cpu_, code_, writable_));
+  } catch (const std::system_error& error) {
+    // The host forbids it: everything runs translated.
+    possible_ = false;
+    core::log(core::LogCategory::kJit, "no direct execution: {}", error.what());
+    return nullptr;
+  }
+  ++stubs_;
+  spaces_.back()->pcid = cpu_.mmu.pcid();
+  return spaces_.back().get();
+}
+
+void DirectRunner::drop(const ShadowSpace& space) {
+  pages_ += space.pages_mapped();
+  std::erase_if(spaces_, [&](const auto& other) { return other.get() == &space; });
+}
+
+// False: nothing has run.
+bool DirectRunner::run_directly() {
+  CpuState& s = cpu_.state;
+  ShadowSpace* space = current_space();
+  if (space == nullptr) return false;
+  StubProcess& stub = space->stub();
+  if (!representable(cpu_, stub.initial())) return false;
+  space->last_use = ++uses_;
+  // Flushes of another PCID were not told to it.
+  if (space->pcid != cpu_.mmu.pcid()) space->all_flushed();
+  space->pcid = cpu_.mmu.pcid();
+  if (!space->refresh()) {
+    drop(*space);
+    return false;
+  }
+  stub.registers = stub.initial();
+  to_host(s, stub.registers);
+  if (image_.empty()) stub.read_vectors(image_);
+  put_vectors(cpu_, image_);
+  if (!stub.write_vectors(image_)) return false;
+
+  const u64 start = clock_nanoseconds(CLOCK_MONOTONIC);
+  let_interrupt(&stub);
+  std::optional<StubProcess::Stop> end;  // none: interrupted
+  bool usable = true;
+  while (!end && !s.attention.load()) {
+    const StubProcess::Stop stop = stub.resume();
+    if (stop.reason == Reason::kInterrupted) continue;
+    if (stop.reason == Reason::kFault) {
+      ++faults_;
+      const auto outcome = space->fault(stop.address, stub.registers.rip);
+      if (outcome == ShadowSpace::Outcome::kMapped) continue;
+      usable = outcome != ShadowSpace::Outcome::kFailed;
+    }
+    end = stop;
+  }
+  let_interrupt(nullptr);
+  stub.read_vectors(image_);
+  take_vectors(cpu_, image_);
+  from_host(cpu_, stub.registers, stub.initial());
+  ended(end);
+  ++runs_;
+  const u64 took = clock_nanoseconds(CLOCK_MONOTONIC) - start;
+  nanoseconds_ += took;
+  judge(took);
+  if (!usable) drop(*space);
+  return true;
+}
+
+// The guest's state is that of the stop. Except after a single step, the translator runs the instruction at
+// RIP and raises what it raises.
+void DirectRunner::ended(const std::optional<StubProcess::Stop>& stop) {
+  if (!stop) {
+    ++interruptions_;
+    return;
+  }
+  switch (stop->reason) {
+    case Reason::kSystemCall:
+      ++system_calls_;
+      break;
+    case Reason::kFault:
+      ++left_at_fault_;
+      if (ShadowSpace* space = current_space()) space->page_flushed(stop->address);  // about to be changed
+      break;
+    case Reason::kTrap:
+      ++exceptions_;
+      leave_trap();
+      break;
+    default:
+      ++exceptions_;
+  }
+}
+
+void DirectRunner::leave_trap() {
+  CpuState& s = cpu_.state;
+  if (s.rflags & core::kTf) {
+    constexpr u64 kSingleStep = 1u << 14;  // DR6.BS
+    s.raise(core::Vector::kDB, 0, kSingleStep);
+    return;
+  }
+  // Back to the INT3 or INT1, or the INT 3 of two bytes.
+  constexpr u8 kInt3 = 0xcc, kInt1 = 0xf1;
+  const u8* last = cpu_.mmu.direct(s.rip - 1, mmu::Access::kRead);
+  s.rip -= last && (*last == kInt3 || *last == kInt1) ? 1 : 2;
+}
+
+void DirectRunner::let_interrupt(const StubProcess* stub) {
+  const std::lock_guard guard(running_lock_);
+  running_ = stub;
+}
+
+void DirectRunner::interrupt() {
+  const std::lock_guard guard(running_lock_);
+  if (running_) running_->interrupt();
+}
+
+void DirectRunner::clear() {
+  inner_->clear();
+  code_.forget_all();
+  flushed_all();
+}
+
+void DirectRunner::watched_page_written(u64 physical) {
+  code_.forget(physical);
+  flushed_all();
+}
+
+void DirectRunner::code_page_protected(u64 physical) {
+  if (writable_.take(physical)) flushed_all();
+}
+
+void DirectRunner::flushed_page(u64 la) {
+  for (auto& space : spaces_) space->page_flushed(la);
+}
+
+void DirectRunner::flushed_space(u16 pcid) {
+  for (auto& space : spaces_)
+    if (space->pcid == pcid) space->all_flushed();
+}
+
+void DirectRunner::flushed_all() {
+  for (auto& space : spaces_) space->all_flushed();
+}
+
+void DirectRunner::publish_counters() {
+  inner_->publish_counters();
+  u64 pages = pages_;
+  for (const auto& space : spaces_) pages += space->pages_mapped();
+  const std::pair<const char*, u64> counts[] = {{"direct.runs", runs_},
+                                                {"direct.microseconds", nanoseconds_ / 1000},
+                                                {"direct.ended by system calls", system_calls_},
+                                                {"direct.ended by faults", left_at_fault_},
+                                                {"direct.ended by other exceptions", exceptions_},
+                                                {"direct.ended by interrupts", interruptions_},
+                                                {"direct.page faults", faults_},
+                                                {"direct.pages mapped", pages},
+                                                {"direct.stub processes", stubs_}};
+  for (const auto& [name, count] : counts) cpu_.counters[name] = count;
+}
+
+}  // namespace doppel::jit::direct

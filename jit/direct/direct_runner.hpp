@@ -1,0 +1,86 @@
+// Direct execution: user code that computes for long runs on the host's own processor, in stub processes,
+// instead of translated. A Backend around the translator, which keeps running everything else: the guest's
+// kernel, and user code that enters it often, for which a change of processes costs more than it saves. The
+// two share all state, so guest code moves between them at any instruction.
+//
+// It is chosen where the guest returns from its kernel to user code, by what the last times brought.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "jit/backend.hpp"
+#include "jit/block_cache.hpp"
+#include "jit/direct/shadow_space.hpp"
+#include "mmu/mmu.hpp"
+
+namespace doppel::jit::direct {
+
+class DirectRunner final : public Backend, public mmu::FlushObserver {
+ public:
+  // `inner` runs what does not run directly.
+  DirectRunner(Vcpu& cpu, BlockCache& blocks, std::unique_ptr<Backend> inner);
+  ~DirectRunner() override;
+
+  [[nodiscard]] bool ready(Block& block) override;
+  void run(Block& block) override;
+  void forget(Block& block) override { inner_->forget(block); }
+  void forget_page(u64 linear_page) override { inner_->forget_page(linear_page); }
+  void clear() override;
+  void watched_page_written(u64 physical) override;
+  void publish_counters() override;
+  [[nodiscard]] std::string listing(const Block& block) const override { return inner_->listing(block); }
+
+  void flushed_page(u64 la) override;
+  void flushed_space(u16 pcid) override;
+  void flushed_all() override;
+  void code_page_protected(u64 physical) override;
+
+  // CpuState::attention was set: leaves user code that runs directly. Any thread.
+  void interrupt();
+
+  // Whether the model has all instructions that user code could find on a host, as far as guests are ever
+  // shown them: those of a model that lacks some would not fault.
+  [[nodiscard]] static bool suits(const core::CpuModel& model);
+
+  // Runs directly whenever it can, however short; for tests.
+  void insist() { insist_ = true; }
+
+ private:
+  // What is known of an address space's user code.
+  struct History {
+    u64 average = kUnknownAverage;  // of the last runs, in nanoseconds
+    u32 pause = 0;                  // looks until the next attempt
+    u32 next_pause = 1;
+  };
+  static constexpr u64 kUnknownAverage = ~u64{0};
+
+  [[nodiscard]] bool worthwhile();
+  void judge(u64 nanoseconds);
+  [[nodiscard]] bool run_directly();
+  [[nodiscard]] ShadowSpace* current_space();
+  void ended(const std::optional<StubProcess::Stop>& stop);
+  void leave_trap();
+  void let_interrupt(const StubProcess* stub);
+  void drop(const ShadowSpace& space);
+  [[nodiscard]] u64 root() const { return cpu_.state.cr3 & core::kPageMask; }
+
+  Vcpu& cpu_;
+  std::unique_ptr<Backend> inner_;
+  CodeFrames code_;
+  WritableFrames writable_;
+  std::vector<std::unique_ptr<ShadowSpace>> spaces_;
+  std::unordered_map<u64, History> history_;  // by root of the page tables
+  std::vector<u8> image_;                     // of vector registers
+  std::mutex running_lock_;
+  const StubProcess* running_ = nullptr;  // that interrupt() stops
+  bool wanted_ = false, insist_ = false, possible_ = true;
+  u64 uses_ = 0, last_look_ = 0;
+  u64 runs_ = 0, nanoseconds_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
+      interruptions_ = 0, stubs_ = 0, pages_ = 0;
+};
+
+}  // namespace doppel::jit::direct

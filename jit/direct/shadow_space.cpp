@@ -1,0 +1,151 @@
+#include "jit/direct/shadow_space.hpp"
+
+#include <sys/mman.h>
+
+#include <random>
+
+namespace doppel::jit::direct {
+
+using core::kPageSize;
+using mmu::kUserRegionSize;
+
+namespace {
+
+constexpr u64 kRegionMask = ~(kUserRegionSize - 1);
+constexpr u64 kProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
+static_assert(kProtection < kPageSize, "bits of a page offset");
+
+}  // namespace
+
+bool WritableFrames::take(u64 physical) {
+  const u64 offset = ram_.offset_of(physical);
+  if (offset == ~u64{0} || !writable_[offset / kPageSize]) return false;
+  writable_[offset / kPageSize] = false;
+  return true;
+}
+
+ShadowSpace::ShadowSpace(Vcpu& cpu, CodeFrames& code, WritableFrames& writable)
+    : cpu_(cpu),
+      code_(code),
+      writable_(writable),
+      root_(cpu.state.cr3 & core::kPageMask),
+      stub_(cpu.mmu.memory().ram().fd(), choose_gate(cpu)) {}
+
+// A place at random where the guest has nothing within 2 MiB; a wild access of the guest does not meet it.
+u64 ShadowSpace::choose_gate(Vcpu& cpu) {
+  std::random_device random;
+  while (true) {
+    const u64 value =
+        (u64{random()} << 32 | random()) % (StubProcess::kAddressEnd - core::kFourGiB) + core::kFourGiB;
+    const u64 gate = (value & kRegionMask) + kUserRegionSize / 2;
+    if (gate + StubProcess::kGateSize > StubProcess::kAddressEnd) continue;
+    bool taken = false;
+    for (const mmu::UserPage& page : mmu::walk_user_region(cpu.state, cpu.mmu.memory(), gate))
+      taken |= page.present;
+    if (!taken) return gate;
+  }
+}
+
+bool ShadowSpace::gate_is_free() const {
+  const auto pages = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), stub_.gate());
+  const u64 first = stub_.gate() % kUserRegionSize / kPageSize;
+  for (u64 i = first; i < first + StubProcess::kGateSize / kPageSize; ++i)
+    if (pages[i].present) return false;
+  return true;
+}
+
+void ShadowSpace::page_flushed(u64 la) {
+  const auto it = regions_.find(la & kRegionMask);
+  if (it == regions_.end()) return;
+  it->second->stale = some_stale_ = true;
+}
+
+ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
+  if (!page.present) return 0;
+  auto& memory = cpu_.mmu.memory();
+  const auto backing = memory.backing(page.physical);
+  const u64 offset = memory.ram().offset_of(page.physical);
+  if (backing.host == nullptr || offset == ~u64{0} || backing.host != memory.ram().host(page.physical))
+    return 0;
+  // A page that may be both written and executed is one or the other, as CodeFrames was last asked.
+  const bool executable = page.executable && (page.writable ? code_.known_executable(page.physical)
+                                                            : code_.executable(page.physical));
+  const bool writable = page.writable && backing.writable && !memory.ram().is_code_page(page.physical);
+  return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (executable ? u64{PROT_EXEC} : 0);
+}
+
+void ShadowSpace::update(u64 base, Region& region) {
+  region.stale = false;
+  const auto wanted_pages = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), base);
+  const u64 count = region.pages.size();
+  std::array<Page, kUserRegionSize / kPageSize> wanted;
+  for (u64 i = 0; i < count; ++i) {
+    wanted[i] = page_for(wanted_pages[i]);
+    if (wanted[i] & PROT_WRITE) writable_.add(wanted[i] & core::kPageMask);
+  }
+  for (u64 i = 0; i < count;) {
+    if (wanted[i] == region.pages[i]) {
+      ++i;
+      continue;
+    }
+    // A run that one call changes: nothing there any more, or pages that follow each other in RAM, too.
+    const u64 first = i;
+    const u64 step = wanted[first] ? kPageSize : 0;
+    while (i < count && wanted[i] == wanted[first] + (i - first) * step && wanted[i] != region.pages[i]) ++i;
+    const int protection =
+        wanted[first] ? static_cast<int>(wanted[first] & kProtection) : StubProcess::kUnmap;
+    changes_.push_back(
+        {base + first * kPageSize, (i - first) * kPageSize, wanted[first] & core::kPageMask, protection});
+    pages_mapped_ += wanted[first] ? i - first : 0;
+  }
+  region.pages = wanted;
+}
+
+bool ShadowSpace::apply() {
+  const bool applied = stub_.apply(changes_);
+  changes_.clear();
+  return applied;
+}
+
+bool ShadowSpace::refresh() {
+  if (!gate_is_free()) return false;
+  if (!all_stale_ && !some_stale_) return true;
+  for (auto it = regions_.begin(); it != regions_.end();) {
+    const auto& [base, region] = *it;
+    if (all_stale_ || region->stale) update(base, *region);
+    bool used = false;
+    for (const Page page : region->pages) used |= page != 0;
+    it = used ? std::next(it) : regions_.erase(it);
+  }
+  all_stale_ = some_stale_ = false;
+  return apply();
+}
+
+ShadowSpace::Page ShadowSpace::mapped(u64 la) const {
+  const auto it = regions_.find(la & kRegionMask);
+  return it == regions_.end() ? 0 : it->second->pages[la % kUserRegionSize / kPageSize];
+}
+
+ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
+  constexpr u64 kLongestInstruction = 15;
+  if (la >= StubProcess::kAddressEnd) return Outcome::kNotAllowed;
+  const Page before = mapped(la);
+  // Nothing tells what kind of access it was. A page that can be read was written or executed.
+  const bool fetch = la - rip < kLongestInstruction && !(before & PROT_EXEC);
+  const auto access = fetch ? mmu::Access::kExecute : before ? mmu::Access::kWrite : mmu::Access::kRead;
+  const u8* host = cpu_.mmu.direct(la, access);
+  if (host == nullptr) return Outcome::kNotAllowed;
+  const auto& ram = cpu_.mmu.memory().ram();
+  const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
+  if (fetch && (offset >= ram.size() || !code_.executable(ram.physical_of(offset))))
+    return Outcome::kNotAllowed;
+  auto& region = regions_[la & kRegionMask];
+  if (!region) region = std::make_unique<Region>();
+  update(la & kRegionMask, *region);
+  if (!changes_.empty() && !apply()) return Outcome::kFailed;
+  const Page after = mapped(la);
+  const u64 needed = fetch ? PROT_EXEC : before ? PROT_WRITE : PROT_READ;
+  return after != before && (after & needed) ? Outcome::kMapped : Outcome::kNotAllowed;
+}
+
+}  // namespace doppel::jit::direct

@@ -1,0 +1,81 @@
+// A guest address space as a stub process has it mapped: for each 2 MiB region of linear addresses what was
+// mapped last, brought up to date with the guest's page tables before user code runs. What is mapped is what
+// a TLB may hold: pages whose accessed bit is set, writable where the dirty bit is set too and no store has
+// to be seen, executable where CodeFrames allows it.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "jit/direct/code_frames.hpp"
+#include "jit/direct/stub_process.hpp"
+#include "jit/vcpu.hpp"
+
+namespace doppel::jit::direct {
+
+// Pages of RAM that are mapped writable somewhere: where a page becomes code, those mappings have to go.
+class WritableFrames {
+ public:
+  explicit WritableFrames(const core::GuestRam& ram) : ram_(ram), writable_(ram.size() / core::kPageSize) {}
+  void add(u64 offset) { writable_[offset / core::kPageSize] = true; }
+  // Whether the page was; no longer.
+  [[nodiscard]] bool take(u64 physical);
+
+ private:
+  const core::GuestRam& ram_;
+  std::vector<bool> writable_;
+};
+
+class ShadowSpace {
+ public:
+  // For the address space whose page tables CR3 names now. Throws std::system_error.
+  ShadowSpace(Vcpu& cpu, CodeFrames& code, WritableFrames& writable);
+
+  // Brings what may have changed up to date. CR3 is this space's. False: the host cannot map it, or the guest
+  // uses the gate's addresses; this space is of no use any more.
+  [[nodiscard]] bool refresh();
+  // After a fault at `la` of the instruction at `rip`: makes the access that the guest's page tables allow
+  // possible, setting their bits as the access does. kNotAllowed: the access faults, or must be seen.
+  enum class Outcome { kMapped, kNotAllowed, kFailed };
+  [[nodiscard]] Outcome fault(u64 la, u64 rip);
+
+  void page_flushed(u64 la);
+  void all_flushed() { all_stale_ = true; }
+
+  [[nodiscard]] StubProcess& stub() { return stub_; }
+  [[nodiscard]] u64 root() const { return root_; }
+  [[nodiscard]] u64 pages_mapped() const { return pages_mapped_; }
+
+  u64 last_use = 0;
+  u16 pcid = 0;  // that its translations were used with
+
+ private:
+  // Offset in RAM, with protection bits in the low ones; 0: not mapped.
+  using Page = u64;
+  struct Region {
+    std::array<Page, mmu::kUserRegionSize / core::kPageSize> pages{};
+    bool stale = false;
+  };
+
+  [[nodiscard]] static u64 choose_gate(Vcpu& cpu);
+  [[nodiscard]] bool gate_is_free() const;
+  [[nodiscard]] Page page_for(const mmu::UserPage& page) const;
+  // Appends what brings the region up to date to changes_.
+  void update(u64 base, Region& region);
+  [[nodiscard]] bool apply();
+  [[nodiscard]] Page mapped(u64 la) const;
+
+  Vcpu& cpu_;
+  CodeFrames& code_;
+  WritableFrames& writable_;
+  u64 root_;
+  StubProcess stub_;
+  std::unordered_map<u64, std::unique_ptr<Region>> regions_;  // by address
+  std::vector<StubProcess::Change> changes_;
+  bool all_stale_ = false, some_stale_ = false;
+  u64 pages_mapped_ = 0;
+};
+
+}  // namespace doppel::jit::direct
