@@ -28,6 +28,8 @@ class Backend {
   virtual void clear() = 0;
   // Bytes of a page that BlockCache::watch() was called for change; it is no longer watched.
   virtual void watched_page_written(u64 /*physical*/) {}
+  // The dispatcher is about to deliver an external interrupt.
+  virtual void interrupting() {}
   // Moves event counts that are kept privately for speed into the machine's counters.
   virtual void publish_counters() = 0;
   // Disassembly of the block's translation, or nothing if it has none.

@@ -199,6 +199,7 @@ void Dispatcher::take_interrupt() {
     // Another one may wait behind it; it is looked at when IF is next set.
     if (cpu_.interrupts.interrupt_ready()) s.notify(core::kPendingIntr);
     core::log(core::LogCategory::kInterrupt, "external interrupt {:#x} at rip {:#x}", *vector, s.rip);
+    if (backend_) backend_->interrupting();
     if (!interp::deliver_event(cpu_, *vector, interp::EventKind::kExternal, 0)) interp::deliver_fault(cpu_);
   }
 }

@@ -190,8 +190,9 @@ WalkResult walk(const CpuState& state, PhysicalMemory& memory, u64 la, Access ac
 
 UserRegion walk_user_region(const CpuState& state, PhysicalMemory& memory, u64 la) {
   UserRegion region;
-  if (!(state.cr0 & kCr0Pg) || &format_of(state) != &kFourLevel) return region;
-  const u64 reserved = kFourLevel.reserved | (state.efer & kEferNxe ? 0 : kXd);
+  const Format& format = format_of(state);
+  if (!(state.cr0 & kCr0Pg) || !(state.efer & kEferLma)) return region;
+  const u64 reserved = format.reserved | (state.efer & kEferNxe ? 0 : kXd);
   const auto fill = [&](UserPage& page, u64 physical, u64 leaf, u64 rights) {
     if (!(leaf & kAccessed) || !(rights & kUs)) return;
     page = {physical, true, (rights & kRw) && (leaf & kDirty), !(rights & kXd)};
@@ -201,7 +202,7 @@ UserRegion walk_user_region(const CpuState& state, PhysicalMemory& memory, u64 l
   };
 
   u64 table = state.cr3, rights = kRw | kUs;
-  for (u32 level = kFourLevel.levels; level > 1; --level) {
+  for (u32 level = format.levels; level > 1; --level) {
     const u32 shift = 12 + 9 * (level - 1);
     const u64 entry = memory.read_entry((table & kFrame) + (la >> shift & 511) * 8, 8);
     if (!(entry & kPresent) || (entry & reserved)) return region;
@@ -209,8 +210,8 @@ UserRegion walk_user_region(const CpuState& state, PhysicalMemory& memory, u64 l
     table = entry;
     if (!(entry & kPs)) continue;
     const u64 size = u64{1} << shift;
-    if (level > kFourLevel.largest || (entry & reserved_in_large(kFourLevel, size))) return region;
-    const u64 first = large_frame(kFourLevel, entry, size) | (la & (size - 1) & ~(kUserRegionSize - 1));
+    if (level > format.largest || (entry & reserved_in_large(format, size))) return region;
+    const u64 first = large_frame(format, entry, size) | (la & (size - 1) & ~(kUserRegionSize - 1));
     for (u64 i = 0; i < region.size(); ++i) fill(region[i], first + i * kPageSize, entry, rights);
     return region;
   }

@@ -51,8 +51,8 @@ struct UserPage {
 inline constexpr u64 kUserRegionSize = u64{2} << 20;
 using UserRegion = std::array<UserPage, kUserRegionSize / core::kPageSize>;
 
-// The pages of the 2 MiB around `la`, as the page tables have them now; nothing is set there. 4-level paging
-// only: else there are none.
+// The pages of the 2 MiB around `la`, as the page tables have them now; nothing is set there. None
+// outside long mode.
 [[nodiscard]] UserRegion walk_user_region(const core::CpuState& state, PhysicalMemory& memory, u64 la);
 
 // PAE: loads the four PDPTEs from CR3. False (nothing changed): a reserved bit is set, MOV CR3 raises #GP(0).

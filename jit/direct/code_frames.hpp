@@ -1,39 +1,47 @@
-// Which physical pages hold code that may run directly. Instructions that show user code the host instead of
-// the guest (CPUID, XGETBV, ...) do not fault there, so a page that has one runs translated. A page found to
-// have none is watched: the first store to it takes the finding back.
+// Which physical pages hold code that may run directly, and as what. A page without sensitive instructions
+// (code_scan.hpp) is executed where it is. Of one that has some, a copy is executed in which they are HLT,
+// which faults; that takes a host that can map pages for execution only, so that nobody reads the copy.
+// Findings are watched: the first store to the page takes them back.
 #pragma once
 
 #include <vector>
 
 #include "jit/block_cache.hpp"
+#include "jit/direct/patched_pages.hpp"
 #include "jit/vcpu.hpp"
 
 namespace doppel::jit::direct {
 
 class CodeFrames {
  public:
+  // Throws std::system_error.
   CodeFrames(Vcpu& cpu, BlockCache& blocks);
 
-  // Whether the page of RAM may be executed directly. The page is watched from now on if it may.
-  [[nodiscard]] bool executable(u64 physical);
-  // The same, if that is known already; false if not.
-  [[nodiscard]] bool known_executable(u64 physical) const { return state(physical) == State::kPlain; }
+  enum class Kind : u8 {
+    kUnknown,
+    kPlain,    // to be executed in place
+    kPatched,  // to be executed from the copy at patched_offset()
+    kNever,
+  };
+  // Looks at the page of RAM if it is unknown; then it is watched.
+  Kind examine(u64 physical);
+  [[nodiscard]] Kind kind(u64 physical) const;
+  [[nodiscard]] u64 patched_offset(u64 physical) const { return patched_.offset_of(physical); }
+  [[nodiscard]] int patched_fd() const { return patched_.fd(); }
+
   // The page has changed.
-  void forget(u64 physical) { at(physical) = State::kUnknown; }
+  void forget(u64 physical);
   void forget_all();
 
  private:
-  enum class State : u8 { kUnknown, kPlain, kSensitive };
-  [[nodiscard]] State& at(u64 physical);
-  [[nodiscard]] State state(u64 physical) const;
+  [[nodiscard]] Kind& at(u64 physical);
+  [[nodiscard]] Kind look(u64 page);
 
   Vcpu& cpu_;
   BlockCache& blocks_;
   Decoder decoder_;
-  std::vector<State> states_;  // by page of RAM
+  PatchedPages patched_;
+  std::vector<Kind> kinds_;  // by page of RAM
 };
-
-// Whether the page has an instruction that user code must not run on the host. Exposed for its test.
-[[nodiscard]] bool has_sensitive_instruction(std::span<const u8> page, const Decoder& decoder);
 
 }  // namespace doppel::jit::direct

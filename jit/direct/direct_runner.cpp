@@ -16,12 +16,15 @@ using Reason = StubProcess::Stop::Reason;
 
 namespace {
 
-// What a run costs beside the guest's own work: about 40 µs. Runs that are on average shorter than this are
-// not worth it.
-constexpr u64 kWorthwhile = 100'000;  // nanoseconds
-// Kernel entries between two looks at how often there are any.
+// All times are in nanoseconds. A run costs about 40 µs beside the guest's own work: runs that are shorter
+// than this on average are not worth it.
+constexpr u64 kWorthwhile = 80'000;
+constexpr u64 kHopeful = 5 * kWorthwhile;  // the average of an address space that has not run directly yet
+// Pauses after runs that were too short: doubled each time, from the first to the last.
+constexpr u64 kFirstPause = 1'000'000, kLastPause = 64'000'000;
+// Returns to user code between two looks at how often there are any; an interrupt of user code asks for one,
+// too.
 constexpr i64 kLook = 16;
-constexpr u32 kLongestPause = 256;  // looks
 constexpr std::size_t kMostSpaces = 8, kMostHistories = 1024;
 
 u64 clock_nanoseconds(clockid_t clock) {
@@ -35,7 +38,7 @@ u64 clock_nanoseconds(clockid_t clock) {
 DirectRunner::DirectRunner(Vcpu& cpu, BlockCache& blocks, std::unique_ptr<Backend> inner)
     : cpu_(cpu), inner_(std::move(inner)), code_(cpu, blocks), writable_(cpu.mmu.memory().ram()) {
   cpu_.mmu.observe_flushes(this);
-  cpu_.state.translator.user_entries_left = kLook;
+  grant(kLook);
 }
 
 DirectRunner::~DirectRunner() {
@@ -53,11 +56,25 @@ bool DirectRunner::suits(const core::CpuModel& model) {
   return std::ranges::all_of(kInstructions, [&](Feature feature) { return model.has(feature); });
 }
 
+void DirectRunner::grant(i64 entries) {
+  granted_ = entries;
+  cpu_.state.translator.user_entries_left = entries;
+}
+
+// User code that is interrupted computes: look at its return.
+void DirectRunner::interrupting() {
+  inner_->interrupting();
+  i64& left = cpu_.state.translator.user_entries_left;
+  if (cpu_.state.cpl != 3 || left <= 1) return;
+  granted_ -= left - 1;
+  left = 1;
+}
+
 bool DirectRunner::ready(Block& block) {
-  CpuState& s = cpu_.state;
+  const CpuState& s = cpu_.state;
   if (s.cpl == 3 && s.translator.user_entries_left <= 0) {
     wanted_ = possible_ && worthwhile();
-    s.translator.user_entries_left = insist_ ? 1 : kLook;
+    grant(insist_ ? 1 : kLook);
   }
   return (wanted_ && s.cpl == 3) || inner_->ready(block);
 }
@@ -67,34 +84,30 @@ void DirectRunner::run(Block& block) {
   if (inner_->ready(block)) inner_->run(block);
 }
 
-// At the return to user code, once in kLook times or after each run.
+// At a look: a return to user code.
 bool DirectRunner::worthwhile() {
   // Time that this thread ran: neither a halted guest nor user code that runs directly counts.
   const u64 now = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
   const u64 since = now - std::exchange(last_look_, now);
+  const auto entries = static_cast<u64>(std::max<i64>(granted_ - cpu_.state.translator.user_entries_left, 1));
   if (insist_) return true;
   if (history_.size() > kMostHistories) history_.clear();
-  History& history = history_[root()];
-  if (history.pause > 0) {
-    --history.pause;
-    return false;
-  }
-  if (history.average != kUnknownAverage) return true;
-  return since / kLook >= kWorthwhile;
+  const History& history = history_[root()];
+  if (history.pause_until > clock_nanoseconds(CLOCK_MONOTONIC)) return false;
+  return history.runs || since >= kWorthwhile * entries;
 }
 
 void DirectRunner::judge(u64 nanoseconds) {
   History& history = history_[root()];
-  history.average =
-      history.average == kUnknownAverage ? nanoseconds : (3 * history.average + nanoseconds) / 4;
-  if (history.average >= kWorthwhile) {
-    history.next_pause = 1;
-    cpu_.state.translator.user_entries_left = 1;
+  history.average = ((history.runs ? history.average : kHopeful) * 3 + nanoseconds) / 4;
+  history.runs = history.average >= kWorthwhile;
+  if (history.runs) {
+    history.next_pause = kFirstPause;
+    grant(1);
     return;
   }
-  history.average = kUnknownAverage;
-  history.pause = history.next_pause;
-  history.next_pause = std::min(2 * history.next_pause, kLongestPause);
+  history.pause_until = clock_nanoseconds(CLOCK_MONOTONIC) + history.next_pause;
+  history.next_pause = std::min(2 * history.next_pause, kLastPause);
 }
 
 ShadowSpace* DirectRunner::current_space() {

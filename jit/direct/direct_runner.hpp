@@ -27,6 +27,7 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
 
   [[nodiscard]] bool ready(Block& block) override;
   void run(Block& block) override;
+  void interrupting() override;
   void forget(Block& block) override { inner_->forget(block); }
   void forget_page(u64 linear_page) override { inner_->forget_page(linear_page); }
   void clear() override;
@@ -50,16 +51,16 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   void insist() { insist_ = true; }
 
  private:
-  // What is known of an address space's user code.
+  // What is known of an address space's user code. Times in nanoseconds.
   struct History {
-    u64 average = kUnknownAverage;  // of the last runs, in nanoseconds
-    u32 pause = 0;                  // looks until the next attempt
-    u32 next_pause = 1;
+    bool runs = false;  // directly, in general
+    u64 average = 0;    // time that a run lasted, of the last ones
+    u64 pause_until = 0, next_pause = 1'000'000;
   };
-  static constexpr u64 kUnknownAverage = ~u64{0};
 
   [[nodiscard]] bool worthwhile();
   void judge(u64 nanoseconds);
+  void grant(i64 entries);
   [[nodiscard]] bool run_directly();
   [[nodiscard]] ShadowSpace* current_space();
   void ended(const std::optional<StubProcess::Stop>& stop);
@@ -79,6 +80,7 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   const StubProcess* running_ = nullptr;  // that interrupt() stops
   bool wanted_ = false, insist_ = false, possible_ = true;
   u64 uses_ = 0, last_look_ = 0;
+  i64 granted_ = 0;  // returns to user code until the next look, from the last one on
   u64 runs_ = 0, nanoseconds_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
       interruptions_ = 0, stubs_ = 0, pages_ = 0;
 };

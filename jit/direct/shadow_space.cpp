@@ -13,7 +13,8 @@ namespace {
 
 constexpr u64 kRegionMask = ~(kUserRegionSize - 1);
 constexpr u64 kProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
-static_assert(kProtection < kPageSize, "bits of a page offset");
+constexpr u64 kPatched = 8;  // the offset is one of the patched pages
+static_assert(kProtection < kPatched && kPatched < kPageSize, "bits of a page offset");
 
 }  // namespace
 
@@ -29,7 +30,7 @@ ShadowSpace::ShadowSpace(Vcpu& cpu, CodeFrames& code, WritableFrames& writable)
       code_(code),
       writable_(writable),
       root_(cpu.state.cr3 & core::kPageMask),
-      stub_(cpu.mmu.memory().ram().fd(), choose_gate(cpu)) {}
+      stub_({cpu.mmu.memory().ram().fd(), code.patched_fd()}, choose_gate(cpu)) {}
 
 // A place at random where the guest has nothing within 2 MiB; a wild access of the guest does not meet it.
 u64 ShadowSpace::choose_gate(Vcpu& cpu) {
@@ -67,11 +68,14 @@ ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
   const u64 offset = memory.ram().offset_of(page.physical);
   if (backing.host == nullptr || offset == ~u64{0} || backing.host != memory.ram().host(page.physical))
     return 0;
-  // A page that may be both written and executed is one or the other, as CodeFrames was last asked.
-  const bool executable = page.executable && (page.writable ? code_.known_executable(page.physical)
-                                                            : code_.executable(page.physical));
+  // A page that may be both written and executed is one or the other: code once it was executed, until it is
+  // written.
+  using Kind = CodeFrames::Kind;
+  Kind kind = Kind::kNever;
+  if (page.executable) kind = page.writable ? code_.kind(page.physical) : code_.examine(page.physical);
+  if (kind == Kind::kPatched) return code_.patched_offset(page.physical) | PROT_EXEC | kPatched;
   const bool writable = page.writable && backing.writable && !memory.ram().is_code_page(page.physical);
-  return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (executable ? u64{PROT_EXEC} : 0);
+  return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (kind == Kind::kPlain ? u64{PROT_EXEC} : 0);
 }
 
 void ShadowSpace::update(u64 base, Region& region) {
@@ -92,10 +96,11 @@ void ShadowSpace::update(u64 base, Region& region) {
     const u64 first = i;
     const u64 step = wanted[first] ? kPageSize : 0;
     while (i < count && wanted[i] == wanted[first] + (i - first) * step && wanted[i] != region.pages[i]) ++i;
-    const int protection =
-        wanted[first] ? static_cast<int>(wanted[first] & kProtection) : StubProcess::kUnmap;
-    changes_.push_back(
-        {base + first * kPageSize, (i - first) * kPageSize, wanted[first] & core::kPageMask, protection});
+    const auto show = wanted[first] == 0         ? StubProcess::Show::kNothing
+                      : wanted[first] & kPatched ? StubProcess::Show::kPatched
+                                                 : StubProcess::Show::kRam;
+    changes_.push_back({base + first * kPageSize, (i - first) * kPageSize, show,
+                        wanted[first] & core::kPageMask, static_cast<int>(wanted[first] & kProtection)});
     pages_mapped_ += wanted[first] ? i - first : 0;
   }
   region.pages = wanted;
@@ -137,7 +142,7 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
   if (host == nullptr) return Outcome::kNotAllowed;
   const auto& ram = cpu_.mmu.memory().ram();
   const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
-  if (fetch && (offset >= ram.size() || !code_.executable(ram.physical_of(offset))))
+  if (fetch && (offset >= ram.size() || code_.examine(ram.physical_of(offset)) == CodeFrames::Kind::kNever))
     return Outcome::kNotAllowed;
   auto& region = regions_[la & kRegionMask];
   if (!region) region = std::make_unique<Region>();

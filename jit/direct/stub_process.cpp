@@ -32,7 +32,7 @@ using core::kPageSize;
 namespace {
 
 // Descriptors in the stub.
-constexpr int kRam = 3, kList = 4;
+constexpr int kRam = 3, kPatched = 4, kList = 5, kProgram = 6;
 constexpr u64 kListSize = StubProcess::kGateSize - kPageSize;
 constexpr int kInterruptSignal = SIGUSR1;
 constexpr int kSystemCallStop = SIGTRAP | 0x80;  // with PTRACE_O_TRACESYSGOOD
@@ -144,7 +144,7 @@ constexpr sock_filter kFilter[] = {
 };
 
 // Between vfork() and execve(): shares our memory, so it only makes system calls.
-[[noreturn]] void become_stub(int ram, int list, int program) {
+[[noreturn]] void become_stub(const StubProcess::Files& files, int list, int program) {
   char name[] = "doppel-guest-code";
   char* const arguments[] = {name, nullptr};
   char* const environment[] = {nullptr};
@@ -152,14 +152,12 @@ constexpr sock_filter kFilter[] = {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::setsid();  // the terminal's signals are for Doppel
-  // The three may lie where they go: move them out of the way first.
-  constexpr int kFree = 10;
-  const int high[] = {::fcntl(ram, F_DUPFD, kFree), ::fcntl(list, F_DUPFD, kFree),
-                      ::fcntl(program, F_DUPFD, kFree)};
-  ::dup2(high[0], kRam);
-  ::dup2(high[1], kList);
-  constexpr int kProgram = kList + 1;
-  ::dup3(high[2], kProgram, O_CLOEXEC);
+  // They may lie where others go: out of the way first.
+  constexpr int kFree = 16;
+  const int from[] = {files.ram, files.patched, list, program}, to[] = {kRam, kPatched, kList, kProgram};
+  int high[std::size(from)];
+  for (std::size_t i = 0; i < std::size(from); ++i) high[i] = ::fcntl(from[i], F_DUPFD, kFree);
+  for (std::size_t i = 0; i < std::size(from); ++i) ::dup3(high[i], to[i], to[i] == kProgram ? O_CLOEXEC : 0);
   ::close_range(kProgram + 1, ~0u, 0);
   ::close_range(0, kRam - 1, 0);
   ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
@@ -169,9 +167,9 @@ constexpr sock_filter kFilter[] = {
 
 }  // namespace
 
-StubProcess::StubProcess(int ram, u64 gate) : gate_(gate) {
+StubProcess::StubProcess(const Files& files, u64 gate) : gate_(gate) {
   try {
-    start(ram);
+    start(files);
     prepare();
   } catch (...) {
     kill();
@@ -194,7 +192,7 @@ void StubProcess::kill() {
   pid_ = -1;
 }
 
-void StubProcess::start(int ram) {
+void StubProcess::start(const Files& files) {
   const Program program = make_program(gate_);
   single_call_ = gate_ + program.single_call;
   call_list_ = gate_ + program.call_list;
@@ -211,7 +209,7 @@ void StubProcess::start(int ram) {
 
   // vfork: a copy of our page tables would take milliseconds, and stall every thread that writes afterwards.
   pid_ = ::vfork();
-  if (pid_ == 0) become_stub(ram, list.get(), file.get());
+  if (pid_ == 0) become_stub(files, list.get(), file.get());
   if (pid_ < 0) fail("stub process");
   const int status = wait();  // stops in execve
   if (!WIFSTOPPED(status)) {
@@ -308,12 +306,13 @@ bool StubProcess::apply(std::span<const Change> changes) {
     changes = changes.subspan(batch.size());
     Call* call = calls_.data();
     for (const Change& change : batch) {
-      if (change.protection == kUnmap)
+      const u64 file = change.show == Show::kRam ? kRam : kPatched;
+      if (change.show == Show::kNothing)
         *call++ = {SYS_munmap, {change.address, change.size}};
       else
         *call++ = {SYS_mmap,
                    {change.address, change.size, static_cast<u64>(change.protection),
-                    MAP_SHARED | MAP_FIXED | MAP_POPULATE, kRam, change.offset}};
+                    MAP_SHARED | MAP_FIXED | MAP_POPULATE, file, change.offset}};
     }
     call->number = kEndOfCalls;
     run_gate(call_list_, gate_ + kPageSize);
@@ -347,7 +346,7 @@ StubProcess::Stop StubProcess::resume() {
       siginfo_t info{};
       if (::ptrace(PTRACE_GETSIGINFO, pid_, nullptr, &info) != 0) gone("signal");
       const bool paging =
-          info.si_code == SEGV_MAPERR || info.si_code == SEGV_ACCERR || info.si_code == BUS_ADRERR;
+          info.si_code == SEGV_MAPERR || info.si_code == SEGV_ACCERR || info.si_code == SEGV_PKUERR;
       return {Stop::Reason::kFault, paging ? reinterpret_cast<u64>(info.si_addr) : 0};
     }
     case SIGTRAP:

@@ -21,19 +21,25 @@ class StubProcess {
   static constexpr u64 kAddressEnd = (u64{1} << 47) - 4096;
   static constexpr u64 kGateSize = 5 * 4096;  // code, then a page list of changes
 
-  // `ram` is the descriptor of guest RAM, `gate` the page-aligned address of the gate. Throws
-  // std::system_error where the host does not allow it.
-  StubProcess(int ram, u64 gate);
+  // Descriptors of what it may map.
+  struct Files {
+    int ram, patched;
+  };
+  // `gate` is the page-aligned address of the gate. Throws std::system_error where the host does not allow
+  // it.
+  StubProcess(const Files& files, u64 gate);
   StubProcess(const StubProcess&) = delete;
   StubProcess& operator=(const StubProcess&) = delete;
   ~StubProcess();
 
-  // A change of the address space: `size` bytes at `address` show guest RAM from `offset` on, or nothing.
+  // A change of the address space: what `size` bytes at `address` show.
+  enum class Show : u8 { kNothing, kRam, kPatched };
   struct Change {
-    u64 address, size, offset;
-    int protection;  // PROT_READ ..., kUnmap
+    u64 address, size;
+    Show show;
+    u64 offset;      // in the file
+    int protection;  // PROT_READ ...
   };
-  static constexpr int kUnmap = -1;
   // False: the host refused one (out of mappings or memory); what is mapped is unknown then.
   [[nodiscard]] bool apply(std::span<const Change> changes);
 
@@ -65,7 +71,7 @@ class StubProcess {
   [[nodiscard]] const user_regs_struct& initial() const { return initial_; }
 
  private:
-  void start(int ram);
+  void start(const Files& files);
   void prepare();
   [[nodiscard]] u64 system_call(long number, u64 a1, u64 a2, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0);
   void run_gate(u64 rip, u64 list);
