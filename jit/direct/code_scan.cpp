@@ -10,8 +10,9 @@ namespace doppel::jit::direct {
 namespace {
 
 // How far before a suspect decoding begins: not so near that it cannot get into step.
-constexpr u32 kFarthest = 64, kNearest = 16;
-constexpr u32 kSure = 80;  // percent
+constexpr u32 kFarthest = 256, kNearest = 32;
+constexpr u32 kFewest = 16;  // places to begin at that say anything
+constexpr u32 kSure = 80;    // percent
 
 // What CPL 3 may do without a fault, and what would tell of the host, or change how it runs user code.
 bool sensitive(u16 mnemonic) {
@@ -22,63 +23,92 @@ bool sensitive(u16 mnemonic) {
     case ZYDIS_MNEMONIC_RDPRU:
     case ZYDIS_MNEMONIC_RDPKRU:
     case ZYDIS_MNEMONIC_WRPKRU:
-    case ZYDIS_MNEMONIC_LAR:  // the host's descriptors; Linux keeps the processor's number in a limit
-    case ZYDIS_MNEMONIC_LSL:
-    case ZYDIS_MNEMONIC_VERR:
-    case ZYDIS_MNEMONIC_VERW:
-    case ZYDIS_MNEMONIC_SGDT:
-    case ZYDIS_MNEMONIC_SIDT:
-    case ZYDIS_MNEMONIC_SLDT:
-    case ZYDIS_MNEMONIC_STR:
-    case ZYDIS_MNEMONIC_SMSW:
+    case ZYDIS_MNEMONIC_LSL:  // Linux keeps the processor's number in a segment limit
       return true;
     default:
       return false;
   }
 }
 
-// The second opcode bytes of those, after 0F.
-bool may_be_sensitive(u8 second) {
-  return second <= 0x03 || second == 0xa2 || second == 0xc7;
-}
-
-// Where the sensitive instruction around `suspect` begins if decoding begins at `offset`; empty: it is none.
-std::optional<u16> decoded_from(std::span<const u8> page, u32 offset, u32 suspect, const Decoder& decoder) {
-  while (true) {
-    const auto glance = decoder.glance(page.subspan(offset));
-    if (!glance) return {};  // continues on the next page: not looked at
-    const u32 next = offset + glance->length;
-    if (suspect < next)
-      return sensitive(glance->mnemonic) ? std::optional(static_cast<u16>(offset)) : std::nullopt;
-    offset = next;
+// Whether those may have these opcode bytes after 0F.
+bool may_be_sensitive(u8 second, u8 third) {
+  switch (second) {
+    case 0x01:
+      return third == 0xd0 || third == 0xee || third == 0xef || third == 0xfd;
+    case 0x03:
+    case 0xa2:
+      return true;
+    case 0xc7:
+      return third >= 0xf8;
+    default:
+      return false;
   }
 }
+
+// Instructions by the offset of their first byte, decoded when they are first asked for.
+class Instructions {
+ public:
+  Instructions(std::span<const u8> page, const Decoder& decoder)
+      : page_(page), decoder_(decoder), seen_(page.size()) {}
+
+  // The first byte of the sensitive instruction around `suspect` if decoding begins at `offset`; empty: it is
+  // none.
+  std::optional<u16> around(u32 suspect, u32 offset) {
+    while (true) {
+      const Seen& here = at(offset);
+      if (suspect < offset + here.length)
+        return here.sensitive ? std::optional(static_cast<u16>(offset)) : std::nullopt;
+      offset += here.length;
+    }
+  }
+
+ private:
+  struct Seen {
+    u8 length = 0;
+    bool sensitive = false;
+  };
+  const Seen& at(u32 offset) {
+    Seen& seen = seen_[offset];
+    if (seen.length != 0) return seen;
+    const auto glance = decoder_.glance(page_.subspan(offset));
+    // What continues on the next page is not looked at.
+    seen = glance ? Seen{glance->length, sensitive(glance->mnemonic)} : Seen{kLongest, false};
+    return seen;
+  }
+
+  static constexpr u8 kLongest = 15;
+  std::span<const u8> page_;
+  const Decoder& decoder_;
+  std::vector<Seen> seen_;
+};
 
 }  // namespace
 
 std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page, const Decoder& decoder) {
-  std::vector<u16> found;
+  std::vector<u32> suspects;
   const u8* const begin = page.data();
   const u8* const end = begin + page.size();
   for (const u8* at = begin; at != end; ++at) {
     at = static_cast<const u8*>(std::memchr(at, 0x0f, static_cast<std::size_t>(end - at)));
-    if (at == nullptr || at + 1 == end) break;
-    if (!may_be_sensitive(at[1])) continue;
-    const u32 suspect = static_cast<u32>(at - begin);
-    // The same instruction was found with most of its beginnings: one place counts for all.
-    const u32 first = suspect > kFarthest ? suspect - kFarthest : 0;
-    const u32 last = suspect > kNearest ? suspect - kNearest : 0;
+    if (at == nullptr || end - at < 2) break;
+    if (may_be_sensitive(at[1], end - at > 2 ? at[2] : 0)) suspects.push_back(static_cast<u32>(at - begin));
+  }
+  if (suspects.empty()) return std::vector<u16>{};
+
+  std::vector<u16> found;
+  Instructions instructions(page, decoder);
+  for (const u32 suspect : suspects) {
     u32 tried = 0, agree = 0;
     std::optional<u16> place;
-    for (u32 offset = first; offset <= last; ++offset, ++tried)
-      if (const auto here = decoded_from(page, offset, suspect, decoder)) {
+    const u32 last = suspect > kNearest ? suspect - kNearest : 0;
+    for (u32 offset = suspect > kFarthest ? suspect - kFarthest : 0; offset <= last; ++offset, ++tried)
+      if (const auto here = instructions.around(suspect, offset)) {
         ++agree;
         place = here;
       }
-    if (agree * 100 <= tried * (100 - kSure) && tried > kNearest) continue;
-    if (agree == 0) continue;
-    if (agree * 100 < tried * kSure || tried <= kNearest) return {};
-    if (decoded_from(page, *place, suspect, decoder) == place) found.push_back(*place);
+    if (agree * 100 <= tried * (100 - kSure) && (agree == 0 || tried >= kFewest)) continue;
+    if (agree * 100 < tried * kSure || tried < kFewest) return {};
+    found.push_back(*place);
   }
   return found;
 }
