@@ -18,12 +18,16 @@ using Reason = StubProcess::Stop::Reason;
 
 namespace {
 
-// All times are in nanoseconds. A run costs about 40 µs beside the guest's own work: runs that are shorter
-// than this on average are not worth it.
-constexpr u64 kWorthwhile = 80'000;
-constexpr u64 kHopeful = 5 * kWorthwhile;  // the average of an address space that has not run directly yet
-// Pauses after runs that were too short: doubled each time, from the first to the last.
-constexpr u64 kFirstPause = 1'000'000, kLastPause = 64'000'000;
+// All times are in nanoseconds.
+constexpr u64 kSwitch = 15'000;  // to a stub process and back; more than half of it passes there
+// User code is worth a try after as much time as kProof in which it stayed out of the kernel for as long as
+// kPromising at a time.
+constexpr u64 kPromising = 80'000, kProof = 4'000'000;
+// Translated, user code takes so much longer; in percent of its time.
+constexpr i64 kSaved = 150;
+constexpr i64 kHope = 300'000;  // what a run is expected to save before the first one
+// Pauses after runs that saved nothing: doubled each time, from the first to the last.
+constexpr u64 kFirstPause = 2'000'000, kLastPause = 128'000'000;
 // Returns to user code between two looks at how often there are any; an interrupt of user code asks for one,
 // too.
 constexpr i64 kLook = 16;
@@ -98,22 +102,28 @@ bool DirectRunner::worthwhile() {
   const auto entries = static_cast<u64>(std::max<i64>(granted_ - cpu_.state.translator.user_entries_left, 1));
   if (insist_) return true;
   if (history_.size() > kMostHistories) history_.clear();
-  const History& history = history_[root()];
+  History& history = history_[root()];
   if (history.pause_until > clock_nanoseconds(CLOCK_MONOTONIC)) return false;
-  return history.runs || since >= kWorthwhile * entries;
+  if (history.runs) return true;
+  history.promised = since >= kPromising * entries ? history.promised + since : 0;
+  return history.promised >= kProof;
 }
 
-void DirectRunner::judge(u64 nanoseconds) {
+// After a run that took `all`, of which user code ran for `ran`.
+void DirectRunner::judge(u64 all, u64 ran) {
   History& history = history_[root()];
-  history.average = ((history.runs ? history.average : kHopeful) * 3 + nanoseconds) / 4;
-  history.runs = history.average >= kWorthwhile;
+  const i64 saved = static_cast<i64>(ran) * kSaved / 100 - static_cast<i64>(all - ran);
+  // A long run says no more than that such runs are worth it.
+  history.saved = ((history.runs ? history.saved : kHope) * 3 + std::min(saved, 4 * kHope)) / 4;
+  history.runs = history.saved > 0;
   if (history.runs) {
-    history.next_pause = kFirstPause;
+    history.pause -= history.pause / 4;
     grant(1);
     return;
   }
-  history.pause_until = clock_nanoseconds(CLOCK_MONOTONIC) + history.next_pause;
-  history.next_pause = std::min(2 * history.next_pause, kLastPause);
+  history.promised = 0;
+  history.pause = std::clamp(2 * history.pause, kFirstPause, kLastPause);
+  history.pause_until = clock_nanoseconds(CLOCK_MONOTONIC) + history.pause;
 }
 
 ShadowSpace* DirectRunner::current_space() {
@@ -144,6 +154,8 @@ bool DirectRunner::run_directly() {
   CpuState& s = cpu_.state;
   ShadowSpace* space = current_space();
   if (space == nullptr) return false;
+  const u64 start = clock_nanoseconds(CLOCK_MONOTONIC);
+  u64 ran = 0;
   StubProcess& stub = space->stub();
   if (!representable(cpu_, stub.initial())) return false;
   space->last_use = ++uses_;
@@ -160,12 +172,14 @@ bool DirectRunner::run_directly() {
   put_vectors(cpu_, image_);
   if (!stub.write_vectors(image_)) return false;
 
-  const u64 start = clock_nanoseconds(CLOCK_MONOTONIC);
   let_interrupt(&stub);
   std::optional<StubProcess::Stop> end;  // none: interrupted
   bool usable = true;
   while (!end && !s.attention.load()) {
+    const u64 resumed = clock_nanoseconds(CLOCK_MONOTONIC);
     const StubProcess::Stop stop = stub.resume();
+    const u64 passed = clock_nanoseconds(CLOCK_MONOTONIC) - resumed;
+    ran += passed > kSwitch ? passed - kSwitch : 0;
     if (stop.reason == Reason::kInterrupted) continue;
     if (stop.reason == Reason::kFault) {
       ++faults_;
@@ -181,9 +195,10 @@ bool DirectRunner::run_directly() {
   from_host(cpu_, stub.registers, stub.initial());
   ended(end);
   ++runs_;
-  const u64 took = clock_nanoseconds(CLOCK_MONOTONIC) - start;
-  nanoseconds_ += took;
-  judge(took);
+  const u64 all = clock_nanoseconds(CLOCK_MONOTONIC) - start;
+  ran_ += ran;
+  overhead_ += all - ran;
+  judge(all, ran);
   if (!usable) drop(*space);
   return true;
 }
@@ -256,7 +271,12 @@ void DirectRunner::flushed_page(u64 la) {
 
 void DirectRunner::flushed_space(u16 pcid) {
   for (auto& space : spaces_)
-    if (space->pcid == pcid) space->all_flushed();
+    if (space->pcid == pcid) {
+      space->all_flushed();
+      // Perhaps it is another process' now.
+      History& history = history_[space->root()];
+      history.saved = std::min(history.saved, kHope / 4);
+    }
 }
 
 void DirectRunner::flushed_all() {
@@ -268,7 +288,8 @@ void DirectRunner::publish_counters() {
   u64 pages = pages_;
   for (const auto& space : spaces_) pages += space->pages_mapped();
   const std::pair<const char*, u64> counts[] = {{"direct.runs", runs_},
-                                                {"direct.microseconds", nanoseconds_ / 1000},
+                                                {"direct.microseconds of user code", ran_ / 1000},
+                                                {"direct.microseconds around it", overhead_ / 1000},
                                                 {"direct.ended by system calls", system_calls_},
                                                 {"direct.ended by faults", left_at_fault_},
                                                 {"direct.ended by other exceptions", exceptions_},

@@ -54,12 +54,13 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   // What is known of an address space's user code. Times in nanoseconds.
   struct History {
     bool runs = false;  // directly, in general
-    u64 average = 0;    // time that a run lasted, of the last ones
-    u64 pause_until = 0, next_pause = 1'000'000;
+    u64 promised = 0;   // time without many kernel entries
+    i64 saved = 0;      // by a run, of the last ones
+    u64 pause = 0, pause_until = 0;
   };
 
   [[nodiscard]] bool worthwhile();
-  void judge(u64 nanoseconds);
+  void judge(u64 all, u64 ran);
   void grant(i64 entries);
   [[nodiscard]] bool run_directly();
   [[nodiscard]] ShadowSpace* current_space();
@@ -81,7 +82,7 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   bool wanted_ = false, insist_ = false, possible_ = true;
   u64 uses_ = 0, last_look_ = 0;
   i64 granted_ = 0;  // returns to user code until the next look, from the last one on
-  u64 runs_ = 0, nanoseconds_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
+  u64 runs_ = 0, ran_ = 0, overhead_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
       interruptions_ = 0, stubs_ = 0, pages_ = 0;
 };
 

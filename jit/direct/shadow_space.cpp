@@ -16,6 +16,9 @@ constexpr u64 kProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
 constexpr u64 kPatched = 8;  // the offset is one of the patched pages
 static_assert(kProtection < kPatched && kPatched < kPageSize, "bits of a page offset");
 
+constexpr u64 kPagesAround = 16;          // that a fault maps, at most
+constexpr std::size_t kManyChanges = 64;  // more than what is there is worth
+
 }  // namespace
 
 bool WritableFrames::take(u64 physical) {
@@ -78,13 +81,14 @@ ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
   return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (kind == Kind::kPlain ? u64{PROT_EXEC} : 0);
 }
 
-void ShadowSpace::update(u64 base, Region& region) {
+void ShadowSpace::update(u64 base, Region& region, u64 first, u64 last) {
   region.stale = false;
-  const auto wanted_pages = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), base);
+  const auto now = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), base);
   const u64 count = region.pages.size();
-  std::array<Page, kUserRegionSize / kPageSize> wanted;
+  std::array<Page, kUserRegionSize / kPageSize> wanted{};
   for (u64 i = 0; i < count; ++i) {
-    wanted[i] = page_for(wanted_pages[i]);
+    if (region.pages[i] == 0 && (i < first || i >= last)) continue;
+    wanted[i] = page_for(now[i]);
     if (wanted[i] & PROT_WRITE) writable_.add(wanted[i] & core::kPageMask);
   }
   for (u64 i = 0; i < count;) {
@@ -92,22 +96,29 @@ void ShadowSpace::update(u64 base, Region& region) {
       ++i;
       continue;
     }
-    // A run that one call changes: nothing there any more, or pages that follow each other in RAM, too.
-    const u64 first = i;
-    const u64 step = wanted[first] ? kPageSize : 0;
-    while (i < count && wanted[i] == wanted[first] + (i - first) * step && wanted[i] != region.pages[i]) ++i;
-    const auto show = wanted[first] == 0         ? StubProcess::Show::kNothing
-                      : wanted[first] & kPatched ? StubProcess::Show::kPatched
-                                                 : StubProcess::Show::kRam;
-    changes_.push_back({base + first * kPageSize, (i - first) * kPageSize, show,
-                        wanted[first] & core::kPageMask, static_cast<int>(wanted[first] & kProtection)});
-    pages_mapped_ += wanted[first] ? i - first : 0;
+    // A run that one call changes: pages that follow each other in RAM, too; or nothing there any more, which
+    // may have been so before.
+    const u64 begin = i;
+    if (wanted[begin] == 0) {
+      u64 end = begin;
+      for (; i < count && wanted[i] == 0; ++i)
+        if (region.pages[i] != 0) end = i + 1;
+      changes_.push_back(
+          {base + begin * kPageSize, (end - begin) * kPageSize, StubProcess::Show::kNothing, 0, 0});
+      continue;
+    }
+    while (i < count && wanted[i] == wanted[begin] + (i - begin) * kPageSize && wanted[i] != region.pages[i])
+      ++i;
+    pages_mapped_ += i - begin;
+    changes_.push_back({base + begin * kPageSize, (i - begin) * kPageSize,
+                        wanted[begin] & kPatched ? StubProcess::Show::kPatched : StubProcess::Show::kRam,
+                        wanted[begin] & core::kPageMask, static_cast<int>(wanted[begin] & kProtection)});
   }
   region.pages = wanted;
 }
 
 bool ShadowSpace::apply() {
-  const bool applied = stub_.apply(changes_);
+  const bool applied = changes_.empty() || stub_.apply(changes_);
   changes_.clear();
   return applied;
 }
@@ -115,14 +126,17 @@ bool ShadowSpace::apply() {
 bool ShadowSpace::refresh() {
   if (!gate_is_free()) return false;
   if (!all_stale_ && !some_stale_) return true;
-  for (auto it = regions_.begin(); it != regions_.end();) {
-    const auto& [base, region] = *it;
-    if (all_stale_ || region->stale) update(base, *region);
-    bool used = false;
-    for (const Page page : region->pages) used |= page != 0;
-    it = used ? std::next(it) : regions_.erase(it);
-  }
+  for (auto& [base, region] : regions_)
+    if (all_stale_ || region->stale) update(base, *region, 0, 0);
   all_stale_ = some_stale_ = false;
+  // The page tables are another process' now: away with all at once.
+  if (changes_.size() > kManyChanges) {
+    regions_.clear();
+    changes_ = {{0, stub_.gate(), StubProcess::Show::kNothing, 0, 0},
+                {stub_.gate() + StubProcess::kGateSize,
+                 StubProcess::kAddressEnd - stub_.gate() - StubProcess::kGateSize,
+                 StubProcess::Show::kNothing, 0, 0}};
+  }
   return apply();
 }
 
@@ -146,8 +160,10 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
     return Outcome::kNotAllowed;
   auto& region = regions_[la & kRegionMask];
   if (!region) region = std::make_unique<Region>();
-  update(la & kRegionMask, *region);
-  if (!changes_.empty() && !apply()) return Outcome::kFailed;
+  // What lies around it will be wanted, too.
+  const u64 first = la % kUserRegionSize / kPageSize / kPagesAround * kPagesAround;
+  update(la & kRegionMask, *region, first, first + kPagesAround);
+  if (!apply()) return Outcome::kFailed;
   const Page after = mapped(la);
   const u64 needed = fetch ? PROT_EXEC : before ? PROT_WRITE : PROT_READ;
   return after != before && (after & needed) ? Outcome::kMapped : Outcome::kNotAllowed;

@@ -62,8 +62,9 @@ class ShadowSpace {
   [[nodiscard]] static u64 choose_gate(Vcpu& cpu);
   [[nodiscard]] bool gate_is_free() const;
   [[nodiscard]] Page page_for(const mmu::UserPage& page) const;
-  // Appends what brings the region up to date to changes_.
-  void update(u64 base, Region& region);
+  // Appends to changes_ what brings the pages of the region that are mapped up to date, and maps those from
+  // number `first` to before `last`.
+  void update(u64 base, Region& region, u64 first, u64 last);
   [[nodiscard]] bool apply();
   [[nodiscard]] Page mapped(u64 la) const;
 
