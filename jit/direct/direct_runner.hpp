@@ -47,8 +47,11 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   // shown them: those of a model that lacks some would not fault.
   [[nodiscard]] static bool suits(const core::CpuModel& model);
 
-  // Runs directly whenever it can, however short; for tests.
-  void insist() { insist_ = true; }
+  // Runs directly now, and at each return to user code, however short; for tests.
+  void insist() {
+    insist_ = true;
+    grant(0);
+  }
 
  private:
   // What is known of an address space's user code. Times in nanoseconds.

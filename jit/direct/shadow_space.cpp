@@ -16,7 +16,8 @@ constexpr u64 kProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
 constexpr u64 kPatched = 8;  // the offset is one of the patched pages
 static_assert(kProtection < kPatched && kPatched < kPageSize, "bits of a page offset");
 
-constexpr u64 kPagesAround = 16;          // that a fault maps, at most
+constexpr u64 kLowest = 64 << 10;  // Linux' usual least address for mappings: below, code runs translated
+constexpr u64 kPagesAround = 16;   // that a fault maps, at most
 constexpr std::size_t kManyChanges = 64;  // more than what is there is worth
 
 }  // namespace
@@ -87,7 +88,7 @@ void ShadowSpace::update(u64 base, Region& region, u64 first, u64 last) {
   const u64 count = region.pages.size();
   std::array<Page, kUserRegionSize / kPageSize> wanted{};
   for (u64 i = 0; i < count; ++i) {
-    if (region.pages[i] == 0 && (i < first || i >= last)) continue;
+    if (region.pages[i] == 0 && (i < first || i >= last || base + i * kPageSize < kLowest)) continue;
     wanted[i] = page_for(now[i]);
     if (wanted[i] & PROT_WRITE) writable_.add(wanted[i] & core::kPageMask);
   }
@@ -147,7 +148,7 @@ ShadowSpace::Page ShadowSpace::mapped(u64 la) const {
 
 ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
   constexpr u64 kLongestInstruction = 15;
-  if (la >= StubProcess::kAddressEnd) return Outcome::kNotAllowed;
+  if (la < kLowest || la >= StubProcess::kAddressEnd) return Outcome::kNotAllowed;
   const Page before = mapped(la);
   // Nothing tells what kind of access it was. A page that can be read was written or executed.
   const bool fetch = la - rip < kLongestInstruction && !(before & PROT_EXEC);

@@ -1,0 +1,324 @@
+// Direct execution on a bare vCPU: user code runs in a stub process until UD2, whose handler halts. What is
+// looked at is what only the host could have got wrong: state that travels, page tables, and what user code
+// must not see.
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "jit/direct/code_scan.hpp"
+#include "jit/direct/direct_runner.hpp"
+#include "tests/jit/running_machine.hpp"
+
+namespace doppel::jit::test {
+namespace {
+
+constexpr u64 kPageTable = kPageTables + 0x3000;
+constexpr u64 kCode = 0x5'0000, kData = 0x6'0000, kFrame = 0x7'0000;
+constexpr u64 kPresent = 1, kWritable = 2, kUser = 4, kAccessed = 0x20, kDirty = 0x40;
+constexpr int kUndefined = 6, kBreakpoint = 3, kPageFault = 14, kDebug = 1;
+
+// Linux' selectors for user code, 4 KiB pages, and everything switched on.
+struct DirectMachine : RunningMachine {
+  DirectMachine() : RunningMachine(Mode::kLong, 3, Engine::kTranslator) {
+    CpuState& s = cpu.state;
+    s.segment[core::kCs].selector = 0x33;
+    s.segment[core::kSs].selector = 0x2b;
+    for (const auto segment : {core::kEs, core::kDs, core::kFs, core::kGs}) s.segment[segment].selector = 0;
+    s.cr4 |= core::kCr4Osfxsr | core::kCr4Osxsave | core::kCr4Fsgsbase;
+    s.xcr0 = 7;
+    core::set_rflags(s, core::kFlagsFixed | core::kIf);
+    put<u64>(kPageTables + 0x2000, kPageTable | kPresent | kWritable | kUser);
+    for (u64 page = 0; page < 512; ++page) map(page * core::kPageSize, page * core::kPageSize);
+    s.rip = kCode;
+    cpu.mmu.flush_all();
+    cpu.mmu.mode_changed();
+    auto made = std::make_unique<direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(backend));
+    runner = made.get();
+    backend = std::move(made);
+    dispatcher.set_backend(runner);
+    runner->insist();
+  }
+
+  void map(u64 la, u64 physical, u64 bits = kPresent | kWritable | kUser) {
+    put<u64>(entry(la), physical | bits);
+  }
+  [[nodiscard]] static u64 entry(u64 la) { return kPageTable + la / core::kPageSize * 8; }
+  [[nodiscard]] u64& gpr(core::Gpr reg) { return cpu.state.gpr[reg]; }
+  [[nodiscard]] u64 count(const char* counter) {
+    runner->publish_counters();
+    return counters[counter];
+  }
+  // Back at the code, in user mode, as if the kernel had returned there.
+  void again() {
+    CpuState& s = cpu.state;
+    run_at(3, true);
+    s.segment[core::kCs].selector = 0x33;
+    s.segment[core::kSs].selector = 0x2b;
+    for (const auto segment : {core::kEs, core::kDs, core::kFs, core::kGs}) s.segment[segment].selector = 0;
+    s.activity = core::Activity::kRunning;
+    core::set_rflags(s, core::kFlagsFixed | core::kIf);
+    s.rip = kCode;
+    runner->insist();
+  }
+  // Runs the code to the handler of `vector`, all of its user part directly.
+  void run_to(int vector, u64 direct_runs = 1) {
+    const u64 before = count("direct.runs");
+    REQUIRE(run() == Exit::kIdle);
+    CHECK(halted_in() == vector);
+    CHECK(count("direct.runs") - before == direct_runs);
+  }
+
+  direct::DirectRunner* runner = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("direct execution: registers, flags and segment bases travel both ways") {
+  DirectMachine m;
+  // add r15, rax; mov rbx, fs:[0]; mov rcx, gs:[8]; stc; std; ud2
+  m.code({0x49, 0x01, 0xc7, 0x64, 0x48, 0x8b, 0x1c, 0x25, 0,    0,    0,    0,   0x65,
+          0x48, 0x8b, 0x0c, 0x25, 8,    0,    0,    0,    0xf9, 0xfd, 0x0f, 0x0b},
+         kCode);
+  m.gpr(core::kRax) = 40;
+  m.gpr(core::kR15) = 2;
+  m.cpu.state.segment[core::kFs].base = kData;
+  m.cpu.state.segment[core::kGs].base = kData + 8;
+  m.put<u64>(kData, 0x1122'3344'5566'7788);
+  m.put<u64>(kData + 16, 77);
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kR15) == 42);
+  CHECK(m.gpr(core::kRbx) == 0x1122'3344'5566'7788);
+  CHECK(m.gpr(core::kRcx) == 77);
+  CHECK(m.frame(0) == kCode + 23);
+  CHECK((m.frame(2) & (core::kCf | core::kDf)) == (core::kCf | core::kDf));
+}
+
+TEST_CASE("direct execution: vectors, MXCSR and the x87 stack travel both ways") {
+  DirectMachine m;
+  // vaddps ymm1, ymm0, ymm0; fld1; faddp; stmxcsr [kData]; ud2
+  m.code({0xc5, 0xfc, 0x58, 0xc8, 0xd9, 0xe8, 0xde, 0xc1, 0x0f, 0xae, 0x1c, 0x25, 0, 0, 6, 0, 0x0f, 0x0b},
+         kCode);
+  CpuState& s = m.cpu.state;
+  for (u64& word : s.vec[0].q) word = 0x3f80'0000'4000'0000;  // 1.0, 2.0
+  s.mxcsr = 0x7f80;                                           // round to zero
+  s.x87.top = 7;
+  s.x87.valid = 1 << 7;
+  s.x87.physical[7] = {0x8000'0000'0000'0000, 0x4000};  // 2.0
+  m.run_to(kUndefined);
+  for (const u64 word : s.vec[1].q) CHECK(word == 0x4000'0000'4080'0000);
+  CHECK(m.get<u32>(kData) == 0x7f80);
+  CHECK(s.x87.top == 7);
+  CHECK(s.x87.valid == 1 << 7);
+  CHECK(s.x87.physical[7].significand == 0xc000'0000'0000'0000);
+  CHECK(s.x87.physical[7].sign_exponent == 0x4000);  // 3.0
+}
+
+TEST_CASE("direct execution: accesses mark page tables, faults are the guest's") {
+  DirectMachine m;
+  // mov rax, [kData]; mov [kData + 0x1000], rax; mov rax, [kData + 0x2000]
+  m.code({0x48, 0x8b, 0x04, 0x25, 0,    0,    6,    0,    0x48, 0x89, 0x04, 0x25,
+          0,    0x10, 6,    0,    0x48, 0x8b, 0x04, 0x25, 0,    0x20, 6,    0},
+         kCode);
+  m.put<u64>(kData, 99);
+  m.map(kData + 0x2000, 0, 0);
+  m.run_to(kPageFault);
+  CHECK(m.cpu.state.cr2 == kData + 0x2000);
+  CHECK(m.frame(0) == 4);  // a user's read of a page that is not present
+  CHECK(m.frame(1) == kCode + 16);
+  CHECK(m.get<u64>(kData + 0x1000) == 99);
+  CHECK((m.get<u64>(DirectMachine::entry(kData)) & (kAccessed | kDirty)) == kAccessed);
+  CHECK((m.get<u64>(DirectMachine::entry(kData + 0x1000)) & (kAccessed | kDirty)) == (kAccessed | kDirty));
+}
+
+TEST_CASE("direct execution: a write to a page that may only be read faults") {
+  DirectMachine m;
+  m.code({0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x48, 0x89, 0x04, 0x25, 0, 0, 6, 0},
+         kCode);  // read, then write
+  m.map(kData, kData, kPresent | kUser);
+  m.run_to(kPageFault);
+  CHECK(m.frame(0) == 7);
+  CHECK(m.frame(1) == kCode + 8);
+}
+
+TEST_CASE("direct execution: what the guest flushed is mapped anew") {
+  DirectMachine m;
+  m.code({0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x0f, 0x0b}, kCode);  // mov rax, [kData]; ud2
+  m.put<u64>(kData, 1);
+  m.put<u64>(kFrame, 2);
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 1);
+  m.map(kData, kFrame, kPresent | kWritable | kUser | kAccessed);
+  SUBCASE("INVLPG") {
+    m.cpu.mmu.flush_page(kData);
+  }
+  SUBCASE("MOV CR3") {
+    m.cpu.mmu.set_address_space(m.cpu.state.cr3, false);
+  }
+  SUBCASE("everything") {
+    m.cpu.mmu.flush_all();
+  }
+  m.again();
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 2);
+}
+
+TEST_CASE("direct execution: a page that the guest took away is gone") {
+  DirectMachine m;
+  m.code({0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x0f, 0x0b}, kCode);
+  m.run_to(kUndefined);
+  m.map(kData, kData, 0);
+  m.cpu.mmu.flush_page(kData);
+  m.again();
+  m.run_to(kPageFault);
+  CHECK(m.cpu.state.cr2 == kData);
+}
+
+TEST_CASE("direct execution: changed code is seen, whoever changes it") {
+  DirectMachine m;
+  m.code({0xb8, 1, 0, 0, 0, 0x0f, 0x0b}, kCode);  // mov eax, 1; ud2
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 1);
+  const u8 two = 2;
+  SUBCASE("a device") {
+    REQUIRE(m.ram.write(kCode + 1, {&two, 1}));
+  }
+  SUBCASE("the kernel") {
+    REQUIRE(m.cpu.mmu.write(kCode + 1, two));
+  }
+  m.again();
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 2);
+}
+
+TEST_CASE("direct execution: code that changes itself") {
+  DirectMachine m;
+  // mov byte [kCode + 9], 2; mov eax, 1; ud2
+  m.code({0xc6, 0x04, 0x25, 9, 0, 5, 0, 2, 0xb8, 1, 0, 0, 0, 0x0f, 0x0b}, kCode);
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 2);
+}
+
+TEST_CASE("direct execution: CPUID and RDTSC tell of the guest's processor") {
+  DirectMachine m;
+  m.clock.advance(1'000'000);
+  std::vector<u8> code(64, 0x90);  // enough before it to know where instructions begin
+  for (const u8 byte : {0xb8, 0, 0, 0, 0x80, 0x31, 0xc9, 0x0f, 0xa2, 0x0f, 0x0b})
+    code.push_back(static_cast<u8>(byte));
+  std::copy(code.begin(), code.end(), m.ram.host(kCode));  // mov eax, 8000'0000h; xor ecx, ecx; cpuid; ud2
+  m.run_to(kUndefined);
+  CHECK(static_cast<u32>(m.gpr(core::kRax)) == m.model.cpuid(0x8000'0000, 0, m.cpu.state).eax);
+
+  m.code({0x0f, 0x31, 0x0f, 0x0b}, kCode);  // rdtsc; ud2
+  m.cpu.mmu.flush_all();
+  m.dispatcher.blocks().clear();
+  m.again();
+  m.run_to(kUndefined);
+  CHECK((m.gpr(core::kRdx) << 32 | m.gpr(core::kRax)) == m.cpu.tsc());
+}
+
+TEST_CASE("direct execution: a copy with other instructions is not to be read") {
+  DirectMachine m;
+  std::vector<u8> code(64, 0x90);
+  // mov al, [kCode + 72]; jmp +2; cpuid; ud2
+  for (const u8 byte : {0x8a, 0x04, 0x25, 0x49, 0, 5, 0, 0xeb, 2, 0x0f, 0xa2, 0x0f, 0x0b})
+    code.push_back(byte);
+  std::copy(code.begin(), code.end(), m.ram.host(kCode));
+  m.run_to(kUndefined);
+  CHECK((m.gpr(core::kRax) & 0xff) == 0x0f);
+}
+
+TEST_CASE("direct execution: breakpoints and single steps trap behind the instruction") {
+  SUBCASE("INT3") {
+    DirectMachine m;
+    m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
+    m.code({0x90, 0xcc}, kCode);
+    m.run_to(kBreakpoint);
+    CHECK(m.frame(0) == kCode + 2);
+  }
+  SUBCASE("TF by POPFQ") {
+    DirectMachine m;
+    // pushfq; or dword [rsp], 100h; popfq; nop; nop
+    m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90}, kCode);
+    m.run_to(kDebug);
+    CHECK(m.frame(0) == kCode + 10);
+    CHECK((m.cpu.state.dr[6] & 1u << 14) != 0);
+  }
+}
+
+TEST_CASE("direct execution: system calls, privileged instructions and bad addresses are the guest's") {
+  struct Case {
+    const char* name;
+    std::vector<u8> code;
+    int vector;
+  };
+  const Case cases[] = {
+      {"INT 80h", {0xcd, 0x80}, 13},
+      {"HLT", {0xf4}, 13},
+      {"CLI", {0xfa}, 13},
+      {"MOV CR0", {0x0f, 0x20, 0xc0}, 13},
+      {"an address that is not canonical", {0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0x80}, kPageFault},
+      {"DIV by zero", {0x31, 0xc9, 0xf7, 0xf1}, 0},
+      {"SYSCALL without EFER.SCE", {0x0f, 0x05}, kUndefined}};
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.name));
+    DirectMachine m;
+    m.cpu.state.efer &= ~core::kEferSce;
+    std::copy(c.code.begin(), c.code.end(), m.ram.host(kCode));
+    m.run_to(c.vector);
+  }
+}
+
+TEST_CASE("direct execution: an interrupt stops a loop") {
+  DirectMachine m;
+  m.code({0xeb, 0xfe}, kCode);
+  std::thread device([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    m.interrupt(0x40);
+    m.runner->interrupt();
+  });
+  m.run_to(0x40);
+  device.join();
+  CHECK(m.frame(0) == kCode);
+}
+
+TEST_CASE("direct execution: state that the host cannot have stays translated") {
+  const std::pair<const char*, void (*)(DirectMachine&)> cases[] = {
+      {"another code selector", [](DirectMachine& m) { m.cpu.state.segment[core::kCs].selector = 0x43; }},
+      {"FPU switched off", [](DirectMachine& m) { m.cpu.state.cr0 |= core::kCr0Ts; }},
+      {"a breakpoint", [](DirectMachine& m) { m.cpu.state.dr[7] |= 1; }},
+      {"IOPL 3", [](DirectMachine& m) { m.cpu.state.rflags |= core::kIopl; }},
+  };
+  for (const auto& [name, change] : cases) {
+    CAPTURE(std::string(name));
+    DirectMachine m;
+    m.code({0x0f, 0x0b}, kCode);
+    change(m);
+    m.run_to(kUndefined, 0);
+  }
+}
+
+TEST_CASE("sensitive instructions are told from bytes that look like them") {
+  const core::CpuModel model = std::get<core::CpuModel>(core::parse_cpu_model("max"));
+  core::Counters counters;
+  const Decoder decoder(model, 64, counters);
+  const auto scan = [&](std::initializer_list<u8> bytes, u32 at = 1000) {
+    std::vector<u8> page(core::kPageSize, 0x90);
+    std::copy(bytes.begin(), bytes.end(), page.begin() + at);
+    return direct::sensitive_instructions(page, decoder);
+  };
+  using Found = std::vector<u16>;
+  CHECK(scan({}) == Found{});
+  CHECK(scan({0x0f, 0xa2}) == Found{1000});                   // cpuid
+  CHECK(scan({0x0f, 0x01, 0xd0}) == Found{1000});             // xgetbv
+  CHECK(scan({0x0f, 0x03, 0xc1}) == Found{1000});             // lsl eax, ecx
+  CHECK(scan({0x48, 0x0f, 0x03, 0xc1}) == Found{1000});       // lsl rax, ecx: from its prefix on
+  CHECK(scan({0xf3, 0x0f, 0xc7, 0xf8}) == Found{1000});       // rdpid rax
+  CHECK(scan({0xb8, 0x0f, 0xa2, 0x0f, 0xa2}) == Found{});     // mov eax, a20f'a20fh
+  CHECK(scan({0x81, 0xe3, 0xff, 0x0f, 0x03, 0}) == Found{});  // and ebx, 3'0fffh
+  CHECK(scan({0xe8, 0, 0, 0x0f, 0x03}) == Found{});           // call
+  CHECK(scan({0x0f, 0xc7, 0x0f}) == Found{});                 // cmpxchg8b [rdi]
+  CHECK(scan({0x0f, 0xa2}, 4) == std::nullopt);               // too near the page's start to tell
+  CHECK(scan({0xb8, 0x0f, 0xa2, 0x90, 0x90, 0x0f, 0xa2}) == Found{1005});
+}
+
+}  // namespace doppel::jit::test
