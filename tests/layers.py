@@ -18,9 +18,10 @@ ALLOWED = {
     "jit": {"core", "mmu", "jit/interp"},
     "jit/interp": {"core", "mmu"},
     "jit/x64": {"core", "mmu", "jit", "jit/interp"},
+    "jit/direct": {"core", "mmu", "jit", "jit/interp"},
     "devices": {"core"},
     "bios": {"core", "devices"},
-    "core/machine": {"core", "mmu", "jit", "jit/interp", "jit/x64", "devices", "bios"},
+    "core/machine": {"core", "mmu", "jit", "jit/interp", "jit/x64", "jit/direct", "devices", "bios"},
     "core/cli": {"core/machine"},
 }
 # Single headers that a folder may include although their folder is not allowed: contracts that live there.
@@ -33,7 +34,7 @@ ALLOWED_HEADERS = {
 CONFINED = {
     "Zydis/": ("jit/zydis.hpp",),
     "Zycore/": ("jit/zydis.hpp",),
-    "asmjit/": ("jit/x64/",),
+    "asmjit/": ("jit/x64/", "jit/direct/"),
     "CLI/": ("core/cli/",),
     "spdlog/": ("core/",),
     "libnbd": ("devices/storage/",),
