@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "core/cli/message.hpp"
 #include "core/machine/exit_status.hpp"
 
 namespace doppel::cli {
@@ -89,11 +90,11 @@ json ask(const std::string& where, const json& message) {
 }
 
 // Text screens line by line, other answers as JSON, empty ones not at all.
-void print(const json& answer) {
+void show(const json& answer) {
   if (const auto lines = answer.find("lines"); lines != answer.end()) {
-    for (const auto& line : *lines) fmt::print("{}\n", line.get<std::string>());
+    for (const auto& line : *lines) print(stdout, "{}\n", line.get<std::string>());
   } else if (!answer.empty()) {
-    fmt::print("{}\n", answer.dump());
+    print(stdout, "{}\n", answer.dump());
   }
 }
 
@@ -103,13 +104,13 @@ int call_control(const ControlCall& call) {
   try {
     const json answer = ask(call.socket, message_for(call));
     if (const auto error = answer.find("error"); error != answer.end()) {
-      fmt::print(stderr, "doppel: {}: {}.\n", call.command, error->get<std::string>());
+      print(stderr, "doppel: {}: {}.\n", call.command, error->get<std::string>());
       return kRefused;
     }
-    print(answer.at("return"));
+    show(answer.at("return"));
     return 0;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "doppel: {}\n", error.what());
+    print(stderr, "doppel: {}\n", error.what());
     return machine::kExitUsage;
   }
 }

@@ -1,5 +1,4 @@
-#include <fmt/format.h>
-
+#include "core/cli/message.hpp"
 #include "core/cli/run.hpp"
 #include "core/machine/machine.hpp"
 
@@ -11,10 +10,10 @@ using namespace doppel;
 int selftest(const cli::RunOptions& options) {
   const int status = cli::run(options);
   if (machine::selftest_passed(status)) {
-    fmt::print("doppel selftest: passed\n");
+    cli::print(stdout, "doppel selftest: passed\n");
     return 0;
   }
-  fmt::print(stderr, "doppel selftest: failed with status {}\n", status);
+  cli::print(stderr, "doppel selftest: failed with status {}\n", status);
   return 1;
 }
 
@@ -23,7 +22,7 @@ int selftest(const cli::RunOptions& options) {
 int main(int argc, char** argv) {
   auto parsed = doppel::cli::parse_command_line(argc, argv);
   if (const auto* exit = std::get_if<doppel::cli::ExitNow>(&parsed)) {
-    fmt::print(exit->status == 0 ? stdout : stderr, "{}", exit->text);
+    doppel::cli::print(exit->status == 0 ? stdout : stderr, "{}", exit->text);
     return exit->status;
   }
   if (const auto* call = std::get_if<doppel::cli::ControlCall>(&parsed))

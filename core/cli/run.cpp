@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "bios/firmware_image.hpp"
+#include "core/cli/message.hpp"
 #include "core/machine/console.hpp"
 #include "core/machine/display.hpp"
 #include "core/machine/exit_status.hpp"
@@ -112,12 +113,11 @@ int report(const Outcome& outcome) {
     case Outcome::Kind::kGuestExit:
       return outcome.status;
     case Outcome::Kind::kTripleFault:
-      fmt::print(stderr,
-                 "\ndoppel: triple fault: the guest faulted while its double fault was delivered.\n{}",
-                 outcome.report);
+      print(stderr, "\ndoppel: triple fault: the guest faulted while its double fault was delivered.\n{}",
+            outcome.report);
       return machine::kExitTripleFault;
     case Outcome::Kind::kDifference:
-      fmt::print(stderr, "\ndoppel: {}", outcome.report);
+      print(stderr, "\ndoppel: {}", outcome.report);
       return machine::kExitDifference;
     case Outcome::Kind::kStopped:
       return machine::kExitQuit;
@@ -206,12 +206,11 @@ int run_machine(const RunOptions& options) {
   debug_console.flush();
 
   if (options.stats) {
-    fmt::print(stderr, "{:>16} instructions\n", vm.instructions());
-    for (const auto& [name, count] : vm.counters().values()) fmt::print(stderr, "{:>16} {}\n", count, name);
+    print(stderr, "{:>16} instructions\n", vm.instructions());
+    for (const auto& [name, count] : vm.counters().values()) print(stderr, "{:>16} {}\n", count, name);
   }
   if (timed_out && outcome.kind == Outcome::Kind::kStopped) {
-    fmt::print(stderr, "doppel: the guest was still running after {} s (--timeout).\n",
-               *options.timeout_seconds);
+    print(stderr, "doppel: the guest was still running after {} s (--timeout).\n", *options.timeout_seconds);
     return machine::kExitTimeout;
   }
   return report(outcome);
@@ -223,10 +222,10 @@ int run(const RunOptions& options) {
   try {
     return run_machine(options);
   } catch (const ConfigError& error) {
-    fmt::print(stderr, "doppel: {}\n", error.what());
+    print(stderr, "doppel: {}\n", error.what());
     return machine::kExitUsage;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "doppel: the host failed: {}\n", error.what());
+    print(stderr, "doppel: the host failed: {}\n", error.what());
     return machine::kExitHostError;
   }
 }

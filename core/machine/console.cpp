@@ -1,6 +1,5 @@
 #include "core/machine/console.hpp"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -8,6 +7,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
+#include <cstdio>
 
 namespace doppel::machine {
 namespace {
@@ -124,9 +124,10 @@ void ConsoleInput::take(std::span<const u8> bytes) {
         waiting_.push_back(kEscape);
         break;
       default:
-        fmt::print(stderr,
-                   "\nCtrl-A x  quit\nCtrl-A r  reset the machine\nCtrl-A a  send Ctrl-A to the guest\n"
-                   "Ctrl-A h  this list\n");
+        std::fputs(
+            "\nCtrl-A x  quit\nCtrl-A r  reset the machine\nCtrl-A a  send Ctrl-A to the guest\n"
+            "Ctrl-A h  this list\n",
+            stderr);
     }
   }
   const auto* data = reinterpret_cast<const u8*>(waiting_.data());

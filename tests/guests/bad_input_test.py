@@ -1,6 +1,8 @@
 """Every mistake on the command line or in an input file ends with status 2 and one sentence that names it."""
 
+import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -8,6 +10,7 @@ import unittest
 import guest
 
 USAGE = 2
+TIMEOUT = 124
 SECONDS = 30
 
 # Arguments ({k}: a good kernel, {i}: a good initramfs, {t}: the folder of bad files), and what stderr must mention.
@@ -82,6 +85,17 @@ class BadInput(unittest.TestCase):
                 self.assertEqual(len(sentences), 1, run.stderr)
                 self.assertTrue(sentences[0].startswith("doppel: "), run.stderr)
                 self.assertRegex(sentences[0], r"[.?]$")
+
+    def test_nobody_listens(self):
+        for arguments in (["run", "--kernel", f"{self.folder.name}/missing"], ["run", "--help"], ["run", "--kernel", guest.kernel,
+                          "--serial", "null", "--stats", "--timeout", "1"]):
+            with self.subTest(arguments):
+                reader, writer = os.pipe()
+                os.close(reader)
+                run = subprocess.run([guest.program, *arguments], stdin=subprocess.DEVNULL, stdout=writer, stderr=writer,
+                                     timeout=SECONDS, check=False)
+                os.close(writer)
+                self.assertIn(run.returncode, (0, USAGE, TIMEOUT, -signal.SIGPIPE))
 
     def test_help(self):
         for arguments in (["--help"], ["run", "--help"], ["version"], ["--version"]):
