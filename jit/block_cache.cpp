@@ -35,7 +35,7 @@ u64 granules_between(u64 begin, u64 end) {
 }
 
 u32 bucket_of(u64 physical, u32 code_bits) {
-  return static_cast<u32>((physical ^ (physical >> 14) ^ (code_bits << 3)) * 0x9e3779b97f4a7c15ull >> 50);
+  return static_cast<u32>((physical ^ (physical >> 14) ^ (code_bits << 3)) * 0x9e3779b97f4a7c15ull >> 47);
 }
 
 }  // namespace

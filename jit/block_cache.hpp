@@ -77,7 +77,7 @@ class BlockCache {
   void enter(Block& block);
   void forget(Block& block);
 
-  static constexpr u32 kBuckets = 1u << 14;
+  static constexpr u32 kBuckets = 1u << 17;
   static constexpr u32 kChunkInsns = 4096;
   // 64 MiB of instructions that translations refer to, too; 16 MiB where decoding again costs little beside
   // interpreting.

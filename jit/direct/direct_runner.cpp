@@ -24,7 +24,7 @@ constexpr u64 kSwitch = 15'000;  // to a stub process and back; more than half o
 // kPromising at a time.
 constexpr u64 kPromising = 80'000, kProof = 4'000'000;
 // Translated, user code takes so much longer; in percent of its time.
-constexpr i64 kSaved = 150;
+constexpr i64 kSaved = 100;
 constexpr i64 kHope = 300'000;  // what a run is expected to save before the first one
 // Pauses after runs that saved nothing: doubled each time, from the first to the last.
 constexpr u64 kFirstPause = 2'000'000, kLastPause = 128'000'000;
