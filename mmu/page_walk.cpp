@@ -195,7 +195,7 @@ UserRegion walk_user_region(const CpuState& state, PhysicalMemory& memory, u64 l
   const u64 reserved = format.reserved | (state.efer & kEferNxe ? 0 : kXd);
   const auto fill = [&](UserPage& page, u64 physical, u64 leaf, u64 rights) {
     if (!(leaf & kAccessed) || !(rights & kUs)) return;
-    page = {physical, true, (rights & kRw) && (leaf & kDirty), !(rights & kXd)};
+    page = {physical, true, (rights & kRw) != 0, !(rights & kXd), (leaf & kDirty) != 0};
   };
   const auto combine = [](u64 rights, u64 entry) {
     return (rights & entry & (kRw | kUs)) | ((rights | entry) & kXd);

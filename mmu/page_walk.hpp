@@ -43,10 +43,11 @@ struct WalkResult {
                               Privilege privilege);
 
 // What code at CPL 3 may do with one 4 KiB page, without any bit to be set in the page tables: pages whose
-// accessed bit is clear are left out, pages whose dirty bit is clear are not writable.
+// accessed bit is clear are left out.
 struct UserPage {
   u64 physical = 0;  // A20 not applied
   bool present = false, writable = false, executable = false;
+  bool dirty = false;  // its dirty bit is set
 };
 inline constexpr u64 kUserRegionSize = u64{2} << 20;
 using UserRegion = std::array<UserPage, kUserRegionSize / core::kPageSize>;

@@ -78,7 +78,8 @@ ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
   Kind kind = Kind::kNever;
   if (page.executable) kind = page.writable ? code_.kind(page.physical) : code_.examine(page.physical);
   if (kind == Kind::kPatched) return code_.patched_offset(page.physical) | PROT_EXEC | kPatched;
-  const bool writable = page.writable && backing.writable && !memory.ram().is_code_page(page.physical);
+  const bool writable =
+      page.writable && page.dirty && backing.writable && !memory.ram().is_code_page(page.physical);
   return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (kind == Kind::kPlain ? u64{PROT_EXEC} : 0);
 }
 

@@ -292,13 +292,18 @@ TEST_CASE("direct execution: bases and selectors that the host refuses to set ar
 
 TEST_CASE("direct execution: a page that becomes code stops being writable") {
   DirectMachine m;
-  constexpr u64 kAlias = kData;  // of the page with the function
+  // The page of the function is at kAlias, too, which is in another region.
+  constexpr u64 kAlias = 0x26'0000, kSecondTable = kPageTable + core::kPageSize;
+  m.put<u64>(kPageTables + 0x2008, kSecondTable | kPresent | kWritable | kUser);
+  m.put<u64>(kSecondTable + kAlias % mmu::kUserRegionSize / core::kPageSize * 8,
+             kFrame | kPresent | kWritable | kUser);
   // mov byte [kAlias + 0x800], 0xc3; call kFrame; mov byte [kAlias + 1], 2; call kFrame; ud2
-  m.code({0xc6, 0x04, 0x25, 0, 8, 6, 0, 0xc3, 0xe8, 0xf3, 0xff, 1, 0,    0xc6,
-          0x04, 0x25, 1,    0, 6, 0, 2, 0xe8, 0xe6, 0xff, 1,    0, 0x0f, 0x0b},
+  m.code({0xc6, 0x04, 0x25, 0, 8,    0x26, 0, 0xc3, 0xe8, 0xf3, 0xff, 1, 0,    0xc6,
+          0x04, 0x25, 1,    0, 0x26, 0,    2, 0xe8, 0xe6, 0xff, 1,    0, 0x0f, 0x0b},
          kCode);
-  m.map(kAlias, kFrame);
+  std::fill_n(m.ram.host(kFrame), core::kPageSize, u8{0x90});
   m.code({0xb8, 1, 0, 0, 0, 0xc3}, kFrame);  // mov eax, 1; ret
+  m.code({0x0f, 0xa2}, kFrame + 0x400);      // so a copy is executed
   m.run_to(kUndefined);
   CHECK(m.gpr(core::kRax) == 2);
 }

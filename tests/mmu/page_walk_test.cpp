@@ -330,12 +330,12 @@ TEST_CASE("a region of user pages is seen as the page tables have it, and not ma
   struct Case {
     const char* name;
     u64 entry, rights;
-    bool present, writable, executable;
+    bool present, writable, executable, dirty = true;
   };
   const Case cases[] = {
       {"all", kAll | kA | kD, kAll, true, true, true},
       {"not accessed", kAll | kD, kAll, false, false, false},
-      {"clean", kAll | kA, kAll, true, false, true},
+      {"clean", kAll | kA, kAll, true, true, true, false},
       {"read-only", kP | kUs | kA | kD, kAll, true, false, true},
       {"read-only above", kAll | kA | kD, kP | kUs, true, false, true},
       {"supervisor", kP | kRw | kA | kD, kAll, false, false, false},
@@ -354,6 +354,7 @@ TEST_CASE("a region of user pages is seen as the page tables have it, and not ma
       CHECK(region[5].present == c.present);
       CHECK(region[5].writable == c.writable);
       CHECK(region[5].executable == c.executable);
+      CHECK(region[5].dirty == (c.present && c.dirty));
       if (c.present) CHECK(region[5].physical == 0x80'3000);
       CHECK_FALSE(region[4].present);
       CHECK(m.entry(at) == before);
