@@ -30,22 +30,22 @@ class Grub(unittest.TestCase):
         screen.type(text + "\n")
         return screen.wait_for(shown)
 
-    def prompt_of_rescue(self, image, module):
+    def prompt_of_rescue(self, image, device, prefix):
         """Past the menu of Debian's images."""
         screen = self.start(image)
         screen.wait_for("GNU/Linux")
         screen.type("c")
         screen.wait_for("grub>")
-        self.command(screen, "ls", module)
-        self.command(screen, "echo the prefix is $prefix", f"the prefix is {module}/boot/grub")
+        self.command(screen, "ls", device)
+        self.command(screen, "echo the prefix is $prefix", f"the prefix is {prefix}/boot/grub")
         return screen
 
     def test_rescue_cd(self):
-        screen = self.prompt_of_rescue(RESCUE_CD, "(cd)")
+        screen = self.prompt_of_rescue(RESCUE_CD, "(cd)", "(hd96)")
         self.command(screen, "ls /boot/grub", "i386-pc")
 
     def test_rescue_floppy(self):
-        self.prompt_of_rescue(RESCUE_FLOPPY, "(fd0)")
+        self.prompt_of_rescue(RESCUE_FLOPPY, "(fd0)", "(fd0)")
 
     def test_chain_loading(self):
         folder = tempfile.TemporaryDirectory()
@@ -65,11 +65,10 @@ class Grub(unittest.TestCase):
     def test_mach(self):
         screen = self.start(CD)
         screen.wait_for("grub>")
-        for line in ("multiboot /mach.gz console=com0", "module /task task '$(task-create)' '$(task-resume)'", "boot"):
-            screen.type(line + "\n")
+        screen.type("mach\n")  # a function of grub.cfg
         shown = screen.wait_for("3 task in ring 3", where=screen.serial)
         for line in ("GNU Mach 1.8", "BIOS32 Service Directory", "PIIX3", "DOPPEL DVD-ROM, ATAPI CDROM drive",
-                     "start task:", "1 task in ring 3", "2 task in ring 3"):
+                     "start task: 1 task in ring 3", "2 task in ring 3"):
             self.assertIn(line, shown)
 
 

@@ -10,11 +10,12 @@ start:  movl    %cs, %eax
         movl    $-30, %eax      # mach_print
         lcall   $7, $0
         addl    $8, %esp
+        incb    text
         movl    $20000000, %ecx
 2:      loop    2b
         decl    %esi
         jnz     1b
 3:      jmp     3b
         .data
-text:   .ascii  "task in ring "
+text:   .ascii  "1 task in ring "
 ring:   .asciz  "0\n"

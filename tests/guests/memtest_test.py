@@ -27,8 +27,9 @@ class Memtest(unittest.TestCase):
             self.choose(screen, "f1", "Test selection")
             self.choose(screen, "f1", "Remove one test")
             if not os.environ.get("DOPPEL_BIT_FADE"):
-                self.choose(screen, "f2", "number")
+                self.choose(screen, "f2", "Enter test #")
                 screen.type("10\n")
+                screen.wait_for("*.********.")
             self.choose(screen, "f10", "Settings")
             screen.press("f10")
             shown = screen.wait_for("Pass:  1", PASS_SECONDS)

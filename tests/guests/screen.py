@@ -8,9 +8,11 @@ import time
 
 import guest
 
+KEYS_AT_ONCE, SECONDS_TO_TAKE_THEM = 8, 0.15
+
 
 class Screen:
-    """A running `doppel run`. `serial` and `debug` are what its serial port and its firmware's log have shown."""
+    """A running `doppel run`. The first serial port writes to a file."""
 
     def __init__(self, *options):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="doppel-screen-"))
@@ -18,6 +20,7 @@ class Screen:
         engine = ["--engine", *guest.engine] if guest.engine else []
         self.doppel = guest.Doppel("run", "--control", f"unix:{self.control}", "--serial",
                                    f"file:{self.folder / 'serial'}", "--debugcon", f"file:{self.folder / 'debug'}",
+                                   "--vnc", f"unix:{self.folder / 'vnc'}",  # so that firmware leaves the serial port alone
                                    *engine, *options, terminal=False)
 
     def __enter__(self):
@@ -25,14 +28,19 @@ class Screen:
 
     def __exit__(self, *_):
         self.doppel.__exit__()
+        self.doppel.process.stdin.close()
+        self.doppel.process.stdout.close()
         shutil.rmtree(self.folder)
 
     def ctl(self, *words):
         return subprocess.run([guest.program, "ctl", self.control, *words], capture_output=True, text=True, timeout=60)
 
     def type(self, text):
-        result = self.ctl("send-keys", text)
-        assert result.returncode == 0, result.stderr
+        """In pieces: a BIOS holds 15 keys and drops others until its program has taken them."""
+        for at in range(0, len(text), KEYS_AT_ONCE):
+            result = self.ctl("send-keys", text[at:at + KEYS_AT_ONCE])
+            assert result.returncode == 0, result.stderr
+            time.sleep(SECONDS_TO_TAKE_THEM)
 
     def press(self, keys):
         result = self.ctl("send-key", keys)
