@@ -3,7 +3,6 @@
 #include <cpuid.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <system_error>
 #include <utility>
@@ -23,8 +22,6 @@ constexpr u64 kSwitch = 15'000;  // to a stub process and back; more than half o
 // User code is worth a try after as much time as kProof in which it stayed out of the kernel for as long as
 // kPromising at a time.
 constexpr u64 kPromising = 80'000, kProof = 4'000'000;
-// Translated, user code takes so much longer; in percent of its time.
-constexpr i64 kSaved = 100;
 constexpr i64 kHope = 300'000;  // what a run is expected to save before the first one
 // Pauses after runs that saved nothing: doubled each time, from the first to the last.
 constexpr u64 kFirstPause = 2'000'000, kLastPause = 128'000'000;
@@ -112,7 +109,8 @@ bool DirectRunner::worthwhile() {
 // After a run that took `all`, of which user code ran for `ran`.
 void DirectRunner::judge(u64 all, u64 ran) {
   History& history = history_[root()];
-  const i64 saved = static_cast<i64>(ran) * kSaved / 100 - static_cast<i64>(all - ran);
+  // Translated, it would take about twice as long.
+  const i64 saved = static_cast<i64>(ran) - static_cast<i64>(all - ran);
   // A long run says no more than that such runs are worth it.
   history.saved = ((history.runs ? history.saved : kHope) * 3 + std::min(saved, 4 * kHope)) / 4;
   history.runs = history.saved > 0;

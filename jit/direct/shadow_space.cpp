@@ -165,6 +165,8 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
   const u64 first = la % kUserRegionSize / kPageSize / kPagesAround * kPagesAround;
   update(la & kRegionMask, *region, first, first + kPagesAround);
   if (!apply()) return Outcome::kFailed;
+  // What became code just now must not be writable anywhere.
+  if (all_stale_ && !refresh()) return Outcome::kFailed;
   const Page after = mapped(la);
   const u64 needed = fetch ? PROT_EXEC : before ? PROT_WRITE : PROT_READ;
   return after != before && (after & needed) ? Outcome::kMapped : Outcome::kNotAllowed;

@@ -219,9 +219,8 @@ void StubProcess::start(const Files& files) {
   }
   constexpr long kOptions = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
   if (::ptrace(PTRACE_SETOPTIONS, pid_, nullptr, kOptions) != 0 ||
-      ::ptrace(PTRACE_GETREGS, pid_, nullptr, &registers) != 0)
+      ::ptrace(PTRACE_GETREGS, pid_, nullptr, &initial_) != 0)
     fail("tracing a stub process");
-  initial_ = registers;
 }
 
 // Nothing stays in its address space but the gate; then it loses all other rights.
@@ -265,8 +264,8 @@ int StubProcess::wait() const {
 }
 
 // Runs the gate's code at `rip` until its INT3.
-void StubProcess::run_gate(u64 rip, u64 list) {
-  user_regs_struct gate_registers = registers;
+void StubProcess::run_gate(u64 rip, u64 list, const user_regs_struct& arguments) {
+  user_regs_struct gate_registers = arguments;
   gate_registers.rip = rip;
   gate_registers.r15 = list;
   gate_registers.orig_rax = ~u64{0};  // no system call to be restarted
@@ -285,19 +284,17 @@ void StubProcess::run_gate(u64 rip, u64 list) {
 }
 
 u64 StubProcess::system_call(long number, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6) {
-  const user_regs_struct before = registers;
-  registers.rax = static_cast<u64>(number);
-  registers.rdi = a1;
-  registers.rsi = a2;
-  registers.rdx = a3;
-  registers.r10 = a4;
-  registers.r8 = a5;
-  registers.r9 = a6;
-  run_gate(single_call_, 0);
-  user_regs_struct after;
-  if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &after) != 0) gone("registers");
-  registers = before;
-  return after.rax;
+  user_regs_struct call = initial_;
+  call.rax = static_cast<u64>(number);
+  call.rdi = a1;
+  call.rsi = a2;
+  call.rdx = a3;
+  call.r10 = a4;
+  call.r8 = a5;
+  call.r9 = a6;
+  run_gate(single_call_, 0, call);
+  if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &call) != 0) gone("registers");
+  return call.rax;
 }
 
 bool StubProcess::apply(std::span<const Change> changes) {
@@ -315,7 +312,7 @@ bool StubProcess::apply(std::span<const Change> changes) {
                     MAP_SHARED | MAP_FIXED | MAP_POPULATE, file, change.offset}};
     }
     call->number = kEndOfCalls;
-    run_gate(call_list_, gate_ + kPageSize);
+    run_gate(call_list_, gate_ + kPageSize, initial_);
     user_regs_struct after;
     if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &after) != 0) gone("registers");
     if (after.rax != kEndOfCalls || after.r15 != gate_ + kPageSize + batch.size() * sizeof(Call))
@@ -331,7 +328,11 @@ void StubProcess::interrupt() const {
 StubProcess::Stop StubProcess::resume() {
   if (std::exchange(interrupted_, false)) return {Stop::Reason::kInterrupted, 0};
   registers.orig_rax = ~u64{0};
-  if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) != 0) gone("registers");
+  if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) != 0) {
+    // User code can give itself segment bases and selectors that ptrace does not take.
+    if (errno != EIO) gone("registers");
+    return {Stop::Reason::kException, 0};
+  }
   if (::ptrace(PTRACE_SYSEMU, pid_, nullptr, nullptr) != 0) gone("continue");
   const int status = wait();
   if (!WIFSTOPPED(status)) gone(WIFSIGNALED(status) ? ::strsignal(WTERMSIG(status)) : "ended");

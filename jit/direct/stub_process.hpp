@@ -47,7 +47,8 @@ class StubProcess {
     enum class Reason {
       kSystemCall,   // registers as before the instruction, but for RCX and R11 after SYSCALL
       kFault,        // of the host's paging, or a general protection exception
-      kException,    // any other exception that leaves RIP at the instruction
+      kException,    // any other exception that leaves RIP at the instruction, or registers that the host
+                     // refuses
       kTrap,         // a debug exception or breakpoint: RIP is behind the instruction
       kInterrupted,  // interrupt(), or a signal that means nothing
     };
@@ -74,7 +75,7 @@ class StubProcess {
   void start(const Files& files);
   void prepare();
   [[nodiscard]] u64 system_call(long number, u64 a1, u64 a2, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0);
-  void run_gate(u64 rip, u64 list);
+  void run_gate(u64 rip, u64 list, const user_regs_struct& arguments);
   [[nodiscard]] int wait() const;
   [[noreturn]] void gone(const char* what) const;
   void kill();

@@ -32,6 +32,8 @@ TABLE = [
     ("run --kernel {k} --cpu x86-64-v9", "x86-64-v"),
     ("run --kernel {k} --cpu x86-64-v2,+sse4_3", "sse4_"),
     ("run --kernel {k} --engine qemu", "engine"),
+    ("run --kernel {k} --direct maybe", "direct"),
+    ("run --kernel {k} --engine interp --direct on", "--engine jit"),
     ("run --bios {t}/missing", "missing"),
     ("run --bios {t}/text", "64 KiB"),
     ("run --bios {t}/empty", "64 KiB"),

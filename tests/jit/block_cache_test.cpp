@@ -227,4 +227,40 @@ TEST_CASE("granules that blocks were made from") {
   CHECK_FALSE(blocks.holds_code(kSpare + 0x80, 1));
 }
 
+TEST_CASE("a watched page is reported once, whatever byte is written, and whether it has blocks or not") {
+  struct Watcher final : Backend {
+    bool ready(Block&) override { return false; }
+    void run(Block&) override {}
+    void forget(Block&) override {}
+    void forget_page(u64) override {}
+    void clear() override {}
+    void publish_counters() override {}
+    std::string listing(const Block&) const override { return ""; }
+    void watched_page_written(u64 physical) override { written.push_back(physical); }
+    std::vector<u64> written;
+  } watcher;
+  CacheMachine m;
+  m.dispatcher.set_backend(&watcher);
+  BlockCache& blocks = m.dispatcher.blocks();
+  const u8 byte = 0x90;
+
+  blocks.watch(kSpare);
+  CHECK(m.ram.is_code_page(kSpare));
+  CHECK(blocks.holds_code(kSpare + 0xfff, 1));
+  REQUIRE(m.ram.write(kSpare + 0x800, {&byte, 1}));
+  CHECK(watcher.written == std::vector<u64>{kSpare});
+  CHECK_FALSE(m.ram.is_code_page(kSpare));
+  REQUIRE(m.ram.write(kSpare + 0x800, {&byte, 1}));
+  CHECK(watcher.written.size() == 1);
+
+  m.code({0x90, 0xc3}, kSpare);
+  const Block* block = m.find(kSpare);
+  blocks.watch(kSpare);
+  REQUIRE(m.ram.write(kSpare + 0x800, {&byte, 1}));
+  CHECK(watcher.written.size() == 2);
+  CHECK(block->valid);
+  CHECK(m.ram.is_code_page(kSpare));
+  CHECK_FALSE(blocks.holds_code(kSpare + 0x800, 1));
+}
+
 }  // namespace doppel::jit::test

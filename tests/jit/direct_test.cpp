@@ -268,6 +268,41 @@ TEST_CASE("direct execution: system calls, privileged instructions and bad addre
   }
 }
 
+TEST_CASE("direct execution: bases and selectors that the host refuses to set are no more than an exit") {
+  DirectMachine m;
+  std::vector<u8> code;
+  u64 base = 0;
+  SUBCASE("a segment base of the kernel's half") {
+    base = 0xffff'8000'0000'0000;
+    // mov rax, base; wrfsbase rax
+    code = {0x48, 0xb8, 0, 0, 0, 0, 0, 0x80, 0xff, 0xff, 0xf3, 0x48, 0x0f, 0xae, 0xd0};
+  }
+  SUBCASE("a null selector with a privilege level") {
+    code = {0xb8, 1, 0, 0, 0, 0x8e, 0xd8};
+  }  // mov eax, 1; mov ds, ax
+  // mov rcx, [kData], for which the process stops and goes on; ud2
+  for (const u8 byte : {0x48, 0x8b, 0x0c, 0x25, 0, 0, 6, 0, 0x0f, 0x0b})
+    code.push_back(static_cast<u8>(byte));
+  std::copy(code.begin(), code.end(), m.ram.host(kCode));
+  m.put<u64>(kData, 123);
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRcx) == 123);
+  CHECK(m.cpu.state.segment[core::kFs].base == base);
+}
+
+TEST_CASE("direct execution: a page that becomes code stops being writable") {
+  DirectMachine m;
+  constexpr u64 kAlias = kData;  // of the page with the function
+  // mov byte [kAlias + 0x800], 0xc3; call kFrame; mov byte [kAlias + 1], 2; call kFrame; ud2
+  m.code({0xc6, 0x04, 0x25, 0, 8, 6, 0, 0xc3, 0xe8, 0xf3, 0xff, 1, 0,    0xc6,
+          0x04, 0x25, 1,    0, 6, 0, 2, 0xe8, 0xe6, 0xff, 1,    0, 0x0f, 0x0b},
+         kCode);
+  m.map(kAlias, kFrame);
+  m.code({0xb8, 1, 0, 0, 0, 0xc3}, kFrame);  // mov eax, 1; ret
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 2);
+}
+
 TEST_CASE("direct execution: an interrupt stops a loop") {
   DirectMachine m;
   m.code({0xeb, 0xfe}, kCode);

@@ -289,3 +289,32 @@ TEST_CASE("clearing CR4.PCIDE forgets every PCID") {
   m.mmu.flush_non_global();
   CHECK(m.at(kLa) == 102);
 }
+
+TEST_CASE("who keeps translations of its own is told when they must go") {
+  struct Observer final : FlushObserver {
+    void flushed_page(u64 la) override { told += "page " + std::to_string(la) + "; "; }
+    void flushed_space(u16 pcid) override { told += "space " + std::to_string(pcid) + "; "; }
+    void flushed_all() override { told += "all; "; }
+    void code_page_protected(u64 physical) override { told += "code " + std::to_string(physical) + "; "; }
+    std::string told;
+  } observer;
+  Machine m(Paging::kFourLevel);
+  m.mmu.observe_flushes(&observer);
+  const auto tells = [&](const char* what, auto act) {
+    CAPTURE(what);
+    observer.told.clear();
+    act();
+    CHECK(observer.told == what);
+  };
+  tells("page 4096; ", [&] { m.mmu.flush_page(4096); });
+  tells("page 4096; ", [&] { m.mmu.flush_page_pcid(4096, 7); });
+  tells("space 0; ", [&] { m.mmu.set_address_space(m.state.cr3, false); });
+  tells("space 9; ", [&] { m.mmu.flush_pcid(9); });
+  tells("space 0; all; ", [&] { m.mmu.flush_all_pcids_non_global(); });
+  tells("all; ", [&] { m.mmu.flush_all(); });
+  tells("code 8192; ", [&] { m.mmu.protect_code_page(8192); });
+  m.state.cr4 |= kCr4Pcide;
+  m.mmu.mode_changed();
+  tells("", [&] { m.mmu.set_address_space(m.state.cr3, true); });
+  m.mmu.observe_flushes(nullptr);
+}

@@ -324,3 +324,51 @@ TEST_CASE("canonical addresses depend on the number of levels") {
     CHECK(canonical(state, c.la) == c.five);
   }
 }
+
+TEST_CASE("a region of user pages is seen as the page tables have it, and not marked") {
+  constexpr u64 kLa = 0x7fff'1240'0000;  // 2 MiB aligned
+  struct Case {
+    const char* name;
+    u64 entry, rights;
+    bool present, writable, executable;
+  };
+  const Case cases[] = {
+      {"all", kAll | kA | kD, kAll, true, true, true},
+      {"not accessed", kAll | kD, kAll, false, false, false},
+      {"clean", kAll | kA, kAll, true, false, true},
+      {"read-only", kP | kUs | kA | kD, kAll, true, false, true},
+      {"read-only above", kAll | kA | kD, kP | kUs, true, false, true},
+      {"supervisor", kP | kRw | kA | kD, kAll, false, false, false},
+      {"supervisor above", kAll | kA | kD, kP | kRw, false, false, false},
+      {"no execution", kAll | kA | kD | kXd, kAll, true, true, false},
+      {"not present", (kAll | kA | kD) & ~u64{kP}, kAll, false, false, false},
+      {"a reserved bit", kAll | kA | kD | u64{1} << 45, kAll, false, false, false},
+  };
+  for (const Paging paging : {Paging::kFourLevel, Paging::kFiveLevel})
+    for (const Case& c : cases) {
+      CAPTURE(std::string(c.name));
+      Machine m(paging);
+      const u64 at = m.map(kLa + 5 * kPageSize, 0x80'3000 | c.entry, 1, c.rights);
+      const u64 before = m.entry(at);
+      const UserRegion region = walk_user_region(m.state, m.memory, kLa + 0x1234);
+      CHECK(region[5].present == c.present);
+      CHECK(region[5].writable == c.writable);
+      CHECK(region[5].executable == c.executable);
+      if (c.present) CHECK(region[5].physical == 0x80'3000);
+      CHECK_FALSE(region[4].present);
+      CHECK(m.entry(at) == before);
+    }
+}
+
+TEST_CASE("a region of user pages in large pages") {
+  constexpr u64 kLa = 0x7fff'1240'0000;
+  for (const u32 level : {2u, 3u}) {
+    Machine m(Paging::kFourLevel);
+    m.map(kLa, 0x4000'0000 | kPs | kAll | kA | kD, level);
+    const UserRegion region = walk_user_region(m.state, m.memory, kLa);
+    CHECK(region[511].present);
+    CHECK(region[511].physical == 0x4000'0000 + (level == 3 ? kLa % kGiB : 0) + 511 * kPageSize);
+  }
+  Machine m(Paging::kPae);
+  for (const UserPage& page : walk_user_region(m.state, m.memory, 0)) CHECK_FALSE(page.present);
+}
