@@ -217,6 +217,12 @@ void Machine::start_kernel() {
   std::random_device random;
   for (int i = 0; i < 32; ++i) request.rng_seed.push_back(static_cast<u8>(random()));
   if (const auto error = bios::boot(request, *p.board.ram, p.cpu.state)) throw ConfigError(*error);
+  if (!config_.no_reboot) return;
+  // Nobody starts them again.
+  for (std::vector<u8>* file : {&config_.kernel, &config_.initrd}) {
+    file->clear();
+    file->shrink_to_fit();
+  }
 }
 
 void Machine::request(Request what) {
