@@ -138,7 +138,23 @@ Decoder::Decoder(const core::CpuModel& model, u32 code_bits, core::Counters& cou
     available_.push_back(jit::available(static_cast<ZydisISASet>(set), model));
 }
 
+const EncodingCache::Entry* Decoder::known(std::span<const u8> bytes) const {
+  if (bytes.size() < EncodingCache::kBytes) return nullptr;
+  if (!encodings_) encodings_ = std::make_unique<EncodingCache>(zydis_, code_bits_);
+  return encodings_->find(encodings_->head(bytes.data()));
+}
+
+// Whether control goes to the next instruction, once, and nowhere else.
+static bool falls_through(const ZydisDecodedInstruction& decoded, const Row* row) {
+  constexpr auto kRepeats = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+  return row && row->flow == Flow::kNext && !(decoded.attributes & kRepeats) &&
+         decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
+}
+
 std::optional<Decoder::Glance> Decoder::glance(std::span<const u8> bytes) const {
+  if (const EncodingCache::Entry* entry = known(bytes))
+    return Glance{entry->insn.mnemonic, entry->insn.length, entry->insn.flags_read, entry->insn.flags_written,
+                  entry->falls_through};
   ZydisDecodedInstruction decoded;
   const std::size_t length = std::min<std::size_t>(bytes.size(), 15);
   const ZyanStatus status = ZydisDecoderDecodeInstruction(&zydis_, nullptr, bytes.data(), length, &decoded);
@@ -149,14 +165,15 @@ std::optional<Decoder::Glance> Decoder::glance(std::span<const u8> bytes) const 
     glance.flags_read = flags_read(*accessed);
     glance.flags_written = flags_written(*accessed);
   }
-  const Row* row = find_row(decoded.mnemonic);
-  constexpr auto kRepeats = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
-  glance.falls_through = row && row->flow == Flow::kNext && !(decoded.attributes & kRepeats) &&
-                         decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
+  glance.falls_through = falls_through(decoded, find_row(decoded.mnemonic));
   return glance;
 }
 
 Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& insn) const {
+  if (const EncodingCache::Entry* entry = known(bytes)) {
+    entry->fill(bytes.data(), offset, insn);
+    return entry->last ? Result::kLast : Result::kNext;
+  }
   ZydisDecodedInstruction decoded;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   const std::size_t available = bytes.size() < 15 ? bytes.size() : 15;
@@ -193,7 +210,10 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
   const bool system =
       first == OperandKind::kSegment || first == OperandKind::kControl || first == OperandKind::kDebug;
   insn.flow = row->flow == Flow::kNext && system ? Flow::kEnds : row->flow;
-  return insn.flow == Flow::kNext ? Result::kNext : Result::kLast;
+  const bool last = insn.flow != Flow::kNext;
+  if (encodings_ && bytes.size() >= EncodingCache::kBytes)
+    encodings_->keep(bytes.data(), decoded, operands, insn, last, falls_through(decoded, row));
+  return last ? Result::kLast : Result::kNext;
 }
 
 void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands,

@@ -2,12 +2,14 @@
 // handler. Called by block building only. It reads no guest memory itself.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "core/counters.hpp"
 #include "core/cpuid.hpp"
+#include "jit/encoding_cache.hpp"
 #include "jit/insn.hpp"
 
 namespace doppel::jit {
@@ -38,13 +40,15 @@ class Decoder {
   [[nodiscard]] std::optional<Glance> glance(std::span<const u8> bytes) const;
 
  private:
+  [[nodiscard]] const EncodingCache::Entry* known(std::span<const u8> bytes) const;
   void fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Insn& insn) const;
 
   const core::CpuModel& model_;
   core::Counters& counters_;
   u32 code_bits_;
   ZydisDecoder zydis_;
-  std::vector<bool> available_;  // by ZydisISASet
+  std::vector<bool> available_;                       // by ZydisISASet
+  mutable std::unique_ptr<EncodingCache> encodings_;  // from the first instruction on
 };
 
 }  // namespace doppel::jit

@@ -2,7 +2,11 @@
 
 #include <doctest.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <array>
+#include <cstring>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -255,6 +259,42 @@ TEST_CASE("instructions of features that the model lacks do not exist") {
   CHECK(describe(insn) == "bsr 4 | g0/4 g8/4");
   CHECK(decode(64, std::vector<u8>{0xf3, 0x0f, 0xbc, 0xc1}, insn, old) == Decoder::Result::kNext);
   CHECK(describe(insn) == "bsf 4 | g0/4 g8/4");
+}
+
+// Forms that are known take another way than those that are met for the first time, or with less than 15
+// bytes at hand.
+TEST_CASE("known forms decode as at first") {
+  std::mt19937_64 random(7);
+  constexpr u8 kPrefixes[] = {0x66, 0x67, 0x64, 0x2e, 0xf0, 0xf2, 0xf3, 0x48, 0x44, 0x4f, 0xc4, 0xc5};
+  for (const u32 code_bits : {16u, 32u, 64u}) {
+    core::Counters counters;
+    const Decoder decoder(max_model(), code_bits, counters);
+    u32 compared = 0, equal = 0;
+    for (u32 i = 0; i < 200'000; ++i) {
+      std::array<u8, 15> bytes;
+      for (u8& byte : bytes) byte = static_cast<u8>(random());
+      u32 at = 0;
+      while (random() % 3 == 0 && at < 4) bytes[at++] = kPrefixes[random() % std::size(kPrefixes)];
+      if (random() % 3 == 0) bytes[at++] = 0x0f;
+      Insn first, again;
+      const auto offset = static_cast<u16>(random() % 100);
+      const auto result = decoder.decode(std::span(bytes).first(14), offset, first);
+      if (result == Decoder::Result::kTruncated) continue;
+      (void)decoder.decode(bytes, 0, again);  // known from here on
+      again = {};
+      const bool same =
+          decoder.decode(bytes, offset, again) == result && std::memcmp(&first, &again, sizeof first) == 0;
+      ++compared;
+      equal += same;
+      if (!same) {
+        CAPTURE(code_bits);
+        CAPTURE(fmt::format("{:02x}", fmt::join(bytes, " ")));
+        CHECK(describe(first) == describe(again));
+      }
+    }
+    CHECK(compared > 100'000);
+    CHECK(equal == compared);
+  }
 }
 
 }  // namespace doppel::jit

@@ -1,0 +1,62 @@
+// Decodings that are known, by the bytes that decide an instruction's form: prefixes, opcode, ModRM and SIB.
+// Displacement and immediate, which follow them, are filled in at each use. Programs use a few thousand
+// forms, so nearly all decoding ends here. Asked and filled by the Decoder only; it must not know blocks.
+#pragma once
+
+#include <bitset>
+#include <memory>
+#include <span>
+
+#include "jit/insn.hpp"
+
+namespace doppel::jit {
+
+class EncodingCache {
+ public:
+  // The first bytes of an instruction, up to where displacement and immediate begin.
+  struct Head {
+    u64 key = 0;    // the bytes, little-endian, and their number in the highest byte
+    u8 length = 0;  // 0: of a form that is not kept
+  };
+  struct Entry {
+    u64 key = 0;
+    Insn insn;                                     // as first seen
+    u8 displacement_size = 0, immediate_size = 0;  // in bytes
+    bool immediate_signed = false;
+    bool last = false;           // ends its block
+    bool falls_through = false;  // Decoder::Glance
+
+    // The instruction at `bytes`, which begin with the entry's head, `offset` bytes into its block.
+    void fill(const u8* bytes, u16 offset, Insn& to) const;
+  };
+  // Bytes needed to look for an instruction: the longest one's.
+  static constexpr std::size_t kBytes = 15;
+
+  EncodingCache(const ZydisDecoder& decoder, u32 code_bits);
+
+  // `bytes`: kBytes of them.
+  [[nodiscard]] Head head(const u8* bytes) const;
+  // nullptr: not known.
+  [[nodiscard]] const Entry* find(const Head& head) const {
+    const Entry& entry = entries_[slot_of(head)];
+    return head.length != 0 && entry.key == head.key ? &entry : nullptr;
+  }
+  // Keeps what `bytes` were decoded to, if the form allows it.
+  void keep(const u8* bytes, const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands,
+            const Insn& insn, bool last, bool falls_through);
+
+ private:
+  static constexpr u32 kEntries = 1u << 14;
+  [[nodiscard]] static u32 slot_of(const Head& head) {
+    return static_cast<u32>(head.key * 0x9e3779b97f4a7c15ull >> (64 - 14));
+  }
+  void learn(const ZydisDecoder& decoder, bool two_bytes, u8 opcode);
+
+  u32 code_bits_;
+  // By opcode, for the one-byte map and the two-byte map (0F): whether ModRM follows, and whether any
+  // instruction is known to be there.
+  std::bitset<512> has_modrm_, exists_;
+  std::unique_ptr<Entry[]> entries_ = std::make_unique<Entry[]>(kEntries);
+};
+
+}  // namespace doppel::jit
