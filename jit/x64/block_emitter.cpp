@@ -1,7 +1,5 @@
 #include "jit/x64/block_emitter.hpp"
 
-#include <utility>
-
 #include "core/guest_ram.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
 #include "mmu/tlb.hpp"
@@ -9,30 +7,44 @@
 namespace doppel::jit::x64 {
 
 using namespace asmjit::x86;
-using asmjit::Label;
 using core::CpuState;
 
-BlockEmitter::BlockEmitter(Assembler& assembler, const EmitterContext& context, const Block& block)
-    : a(assembler),
-      context_(context),
-      block_(block),
-      page_offset_(static_cast<i64>(block.physical % core::kPageSize)),
-      live_after_(block.count) {}
+BlockEmitter::BlockEmitter(HostAssembler& assembler, const EmitterContext& context)
+    : a(assembler), context_(context) {}
 
-void BlockEmitter::emit(u16 first, bool careful) {
+void BlockEmitter::emit(Block& block, u16 first, bool careful) {
+  block_ = &block;
+  page_offset_ = static_cast<i64>(block.physical % core::kPageSize);
+  flags_ = Flags::kMemory;
+  vectors_checked_ = avx_checked_ = x87_checked_ = ended_ = false;
   sharing_ = context_.optimisations.shared_checks && !careful;
+  live_after_.assign(block.count, 0);
+  shares_.clear();
+  next_share_ = 0;
+  slow_accesses_.clear();
+  slow_residences_.clear();
+  slow_insns_.clear();
+  slow_exits_.clear();
+  slow_branches_.clear();
+  slow_lookups_.clear();
+  sites_ = nullptr;
+  starts_.clear();
+
+  a.begin();
+  entry_ = a.here();
   find_live_flags();
-  for (u16 i = first; i < block_.count && !ended_; ++i) {
-    starts_.push_back(static_cast<u32>(a.offset()));
-    emit_insn(block_.insns[i]);
+  for (u16 i = first; i < block.count && !ended_; ++i) {
+    starts_.push_back(static_cast<u32>(a.here() - entry_));
+    emit_insn(block.insns[i]);
   }
-  if (!ended_) emit_jump(page_offset_ + block_.bytes, false);
-  starts_.push_back(static_cast<u32>(a.offset()));
+  if (!ended_) emit_jump(page_offset_ + block.bytes, false);
+  starts_.push_back(static_cast<u32>(a.here() - entry_));
   emit_cold_paths();
-  dead_entry_ = a.offset();
-  store_rip(page_offset_ + block_.insns[first].offset);
+  dead_entry_ = a.here();
+  store_rip(page_offset_ + block.insns[first].offset);
   a.mov(DOPPEL_STATE(translator.link_site, 8), 0);
-  a.jmp(context_.trampolines.exit);
+  a.jump(context_.trampolines.exit);
+  a.end();
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -48,13 +60,13 @@ static bool may_keep_flags(const Insn& insn) {
 }
 
 void BlockEmitter::find_live_flags() {
-  const Insn& last = block_.insns[block_.count - 1];
+  const Insn& last = block_->insns[block_->count - 1];
   u8 live = kAllFlags;
-  if (last.flow == Flow::kNext) live = live_at_target(page_offset_ + block_.bytes);
+  if (last.flow == Flow::kNext) live = live_at_target(page_offset_ + block_->bytes);
   if (last.flow == Flow::kBranch && is_direct_jump(last))
     live = live_at_target(page_offset_after(last) + static_cast<i64>(last.imm));
-  for (u16 i = block_.count; i-- > 0;) {
-    const Insn& insn = block_.insns[i];
+  for (u16 i = block_->count; i-- > 0;) {
+    const Insn& insn = block_->insns[i];
     if (insn.flags & kConditional)
       live |= live_at_target(page_offset_after(insn) + static_cast<i64>(insn.imm));
     live_after_[i] = live;
@@ -70,7 +82,7 @@ u8 BlockEmitter::live_at_target(i64 page_offset) const {
   if (!context_.optimisations.flag_liveness || page_offset < 0 ||
       page_offset >= static_cast<i64>(core::kPageSize))
     return kAllFlags;
-  return context_.flags_live_at(static_cast<u16>(page_offset));
+  return context_.flags_live_at(*block_, static_cast<u16>(page_offset));
 }
 
 // Flags that must be right before the instruction, for itself or for what it leaves alone.
@@ -119,12 +131,13 @@ void BlockEmitter::load_guest(const Gp& host, u32 guest) {
 void BlockEmitter::need_vectors(const Insn& insn, bool avx) {
   if (avx ? avx_checked_ : vectors_checked_) return;
   before_clobber(needed_by(insn));
-  slow_residences_.push_back({a.newLabel(), a.newLabel(),
-                              avx ? context_.trampolines.move_avx_in : context_.trampolines.move_vectors_in,
-                              &insn});
+  const Trampolines& t = context_.trampolines;
+  SlowResidence& slow = slow_residences_.emplace_back();
+  slow.trampoline = avx ? t.move_avx_in : t.move_vectors_in;
+  slow.insn = &insn;
   a.test(DOPPEL_STATE(translator.vectors_resident, 4), avx ? kAvxUsable : kSseUsable);
-  a.jz(slow_residences_.back().entry);
-  a.bind(slow_residences_.back().resume);
+  a.jump_if(CondCode::kZ, slow.entry);
+  slow.resume = a.here();
   vectors_checked_ = true;
   avx_checked_ |= avx;
 }
@@ -132,10 +145,12 @@ void BlockEmitter::need_vectors(const Insn& insn, bool avx) {
 void BlockEmitter::need_x87(const Insn& insn) {
   if (x87_checked_) return;
   before_clobber(needed_by(insn));
-  slow_residences_.push_back({a.newLabel(), a.newLabel(), context_.trampolines.move_x87_in, &insn});
+  SlowResidence& slow = slow_residences_.emplace_back();
+  slow.trampoline = context_.trampolines.move_x87_in;
+  slow.insn = &insn;
   a.cmp(DOPPEL_STATE(translator.x87_resident, 4), 0);
-  a.je(slow_residences_.back().entry);
-  a.bind(slow_residences_.back().resume);
+  a.jump_if(CondCode::kE, slow.entry);
+  slow.resume = a.here();
   x87_checked_ = true;
 }
 
@@ -153,7 +168,7 @@ void BlockEmitter::emit_insn(const Insn& insn) {
 }
 
 // kScratch0 and kScratch1 as the run trampolines want them.
-static void load_run_arguments(Assembler& a, const Insn* insn, i64 page_offset) {
+static void load_run_arguments(HostAssembler& a, const Insn* insn, i64 page_offset) {
   a.mov(kScratch1, DOPPEL_STATE(translator.code_page, 8));
   a.lea(kScratch1, ptr(kScratch1, static_cast<i32>(page_offset)));
   a.mov(kScratch0, reinterpret_cast<u64>(insn));
@@ -166,17 +181,23 @@ void BlockEmitter::emit_interpreted(const Insn& insn) {
   if (insn.flow == Flow::kNext) {
     load_run_arguments(a, &insn, page_offset_);
     const Trampolines& t = context_.trampolines;
-    a.call(uses_mxcsr(insn) ? t.run_in_block : t.run_plain_in_block);
+    a.call_to(uses_mxcsr(insn) ? t.run_in_block : t.run_plain_in_block);
   } else {
     run_and_leave(insn);
     ended_ = true;
   }
 }
 
+HostAssembler::Forward& BlockEmitter::slow_insn(const Insn& insn) {
+  SlowInsn& slow = slow_insns_.emplace_back();
+  slow.insn = &insn;
+  return slow.entry;
+}
+
 void BlockEmitter::run_and_leave(const Insn& insn) {
   load_run_arguments(a, &insn, page_offset_);
   const Trampolines& t = context_.trampolines;
-  a.jmp(uses_mxcsr(insn) ? t.run_and_leave : t.run_plain_and_leave);
+  a.jump(uses_mxcsr(insn) ? t.run_and_leave : t.run_plain_and_leave);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -188,18 +209,26 @@ void BlockEmitter::store_rip(i64 page_offset) {
   a.mov(DOPPEL_STATE(rip, 8), kScratch0);
 }
 
-// The site's address becomes known when the translator keeps it.
-void BlockEmitter::load_site(std::size_t site) {
-  constexpr u64 kPlaceholder = 0x1122'3344'5566'7788;  // has to be encoded in 8 bytes
-  a.mov(kScratch1, kPlaceholder);
-  site_addresses_.push_back({a.offset() - sizeof kPlaceholder, site});
+LinkSite& BlockEmitter::new_site(LinkSite::Kind kind, u16 target) {
+  LinkSite& site = context_.sites.emplace_back();
+  site.kind = kind;
+  site.target = target;
+  site.page = block_->physical & core::kPageMask;
+  site.block = block_;
+  site.sibling = sites_;
+  sites_ = &site;
+  return site;
 }
 
-void BlockEmitter::emit_exit_through(std::size_t site, i64 page_offset) {
+void BlockEmitter::load_site(const LinkSite& site) {
+  a.mov(kScratch1, reinterpret_cast<u64>(&site));
+}
+
+void BlockEmitter::emit_exit_through(const LinkSite& site, i64 page_offset) {
   store_rip(page_offset);
   load_site(site);
   a.mov(DOPPEL_STATE(translator.link_site, 8), kScratch1);
-  a.jmp(context_.trampolines.exit);
+  a.jump(context_.trampolines.exit);
 }
 
 // Flags that the target needs are in memory afterwards.
@@ -209,8 +238,8 @@ void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
   if (!context_.optimisations.chaining) {
     a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
     a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
-    a.jmp(context_.trampolines.lookup);
-  } else if (same_page && !context_.crosses_page(static_cast<u16>(page_offset))) {
+    a.jump(context_.trampolines.lookup);
+  } else if (same_page && !context_.crosses_page(*block_, static_cast<u16>(page_offset))) {
     emit_near_jump(static_cast<u16>(page_offset), backward);
   } else {
     emit_far_jump(page_offset, backward);
@@ -218,20 +247,18 @@ void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
 }
 
 void BlockEmitter::emit_near_jump(u16 page_offset, bool backward, bool interrupt_shadow) {
-  const Label stub = a.newLabel();
+  HostAssembler::Forward stub;
   if (backward) {
     a.cmp(DOPPEL_STATE(attention, 4), 0);
-    a.jne(stub);
+    a.jump_if(CondCode::kNE, stub);
   }
-  LinkSite& site = sites_.emplace_back();
-  site.target = page_offset;
-  site.page = block_.physical & core::kPageMask;
-  a.long_().jmp(stub);
-  site.field = a.offset() - 4;
-  a.bind(stub);
-  site.stub = a.offset();
+  LinkSite& site = new_site(LinkSite::Kind::kNear, page_offset);
+  a.jump(stub);
+  site.field = stub.last_field;
+  a.land(stub);
+  site.stub = a.here();
   if (interrupt_shadow) a.mov(DOPPEL_STATE(interrupt_shadow, 1), 1);
-  emit_exit_through(sites_.size() - 1, page_offset);
+  emit_exit_through(site, page_offset);
 }
 
 //   if site.context == context and site.linear_page == code_page + distance:
@@ -239,53 +266,49 @@ void BlockEmitter::emit_near_jump(u16 page_offset, bool backward, bool interrupt
 //   if --site.patience < 0: leave, to be linked;  else look the target up
 void BlockEmitter::emit_far_jump(i64 page_offset, bool backward) {
   const i64 distance = page_offset & ~static_cast<i64>(core::kPageSize - 1);
-  const Label miss = a.newLabel(), leave = a.newLabel();
-  sites_.emplace_back().kind = LinkSite::Kind::kFar;
-  sites_.back().global = context_.kernel;
-  const std::size_t site = sites_.size() - 1;
+  HostAssembler::Forward miss, leave;
+  LinkSite& site = new_site(LinkSite::Kind::kFar);
+  site.global = context_.kernel;
 
   load_site(site);
   if (backward) {
     a.cmp(DOPPEL_STATE(attention, 4), 0);
-    a.jne(miss);
+    a.jump_if(CondCode::kNE, miss);
   }
   a.mov(kScratch0,
         context_.kernel ? DOPPEL_STATE(translator.global_context, 8) : DOPPEL_STATE(translator.context, 8));
   a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, context)));
-  a.jne(miss);
+  a.jump_if(CondCode::kNE, miss);
   a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
   if (distance != 0) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(distance)));
   a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, linear_page)));
-  a.jne(miss);
+  a.jump_if(CondCode::kNE, miss);
   a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
   a.jmp(ptr(kScratch1, offsetof(LinkSite, code), 8));
 
-  a.bind(miss);
+  a.land(miss);
   a.sub(dword_ptr(kScratch1, offsetof(LinkSite, patience)), 1);
-  a.js(leave);
+  a.jump_if(CondCode::kS, leave);
   a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
   a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
-  a.jmp(context_.trampolines.lookup);
-  a.bind(leave);
+  a.jump(context_.trampolines.lookup);
+  a.land(leave);
   emit_exit_through(site, page_offset);
 }
 
 void BlockEmitter::emit_careful_site(const Insn& insn) {
-  const Label stub = a.newLabel();
-  LinkSite& site = sites_.emplace_back();
-  site.kind = LinkSite::Kind::kCareful;
-  site.target = static_cast<u16>(index_of(insn));
-  site.page = block_.physical & core::kPageMask;
-  a.long_().jmp(stub);
-  site.field = a.offset() - 4;
-  a.bind(stub);
-  site.stub = a.offset();
-  emit_exit_through(sites_.size() - 1, page_offset_ + insn.offset);
+  HostAssembler::Forward stub;
+  LinkSite& site = new_site(LinkSite::Kind::kCareful, static_cast<u16>(index_of(insn)));
+  a.jump(stub);
+  site.field = stub.last_field;
+  a.land(stub);
+  site.stub = a.here();
+  emit_exit_through(site, page_offset_ + insn.offset);
 }
 
 // A computed target in kScratch0 that is not canonical (with 48 bits; the interpreter knows of 57) faults
 // before anything of the instruction is done.
-static void compare_canonical(Assembler& a) {
+static void compare_canonical(HostAssembler& a) {
   a.mov(kScratch1, kScratch0);
   a.sar(kScratch1, 47);
   a.add(kScratch1, 1);
@@ -293,36 +316,36 @@ static void compare_canonical(Assembler& a) {
 }
 
 void BlockEmitter::check_canonical(const Insn& insn) {
-  slow_insns_.push_back({a.newLabel(), &insn});
   compare_canonical(a);
-  a.ja(slow_insns_.back().entry);
+  a.jump_if(CondCode::kA, slow_insn(insn));
 }
 
 void BlockEmitter::emit_jump_to_rip(const Insn* unchecked, i32 undo_rsp) {
-  slow_lookups_.push_back({a.newLabel(), a.newLabel(), unchecked, undo_rsp});
-  const SlowLookup& slow = slow_lookups_.back();
+  SlowLookup& slow = slow_lookups_.emplace_back();
+  slow.unchecked = unchecked;
+  slow.undo_rsp = undo_rsp;
   if (context_.optimisations.inline_lookup)
     emit_jump_cache_probe(a, context_.kernel, slow.entry, slow.reload);
   else
-    a.jmp(slow.entry);
+    a.jump(slow.entry);
   ended_ = true;
 }
 
 void BlockEmitter::emit_slow_lookup(const SlowLookup& slow) {
-  a.bind(slow.entry);
-  const Label bad = a.newLabel();
+  HostAssembler::Forward bad;
+  a.land(slow.entry);
   if (slow.unchecked) {
     compare_canonical(a);
-    a.ja(bad);
+    a.jump_if(CondCode::kA, bad);
   }
-  a.jmp(context_.trampolines.lookup);
+  a.jump(context_.trampolines.lookup);
   if (context_.optimisations.inline_lookup) {
-    a.bind(slow.reload);
+    a.land(slow.reload);
     a.mov(kScratch0, ptr(kScratch1, offsetof(JumpCacheEntry, rip)));
-    a.jmp(context_.trampolines.lookup);
+    a.jump(context_.trampolines.lookup);
   }
   if (slow.unchecked) {
-    a.bind(bad);
+    a.land(bad);
     const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
     if (slow.undo_rsp != 0) a.lea(rsp_of_guest, ptr(rsp_of_guest, -slow.undo_rsp));
     run_and_leave(*slow.unchecked);
@@ -331,25 +354,25 @@ void BlockEmitter::emit_slow_lookup(const SlowLookup& slow) {
 
 void BlockEmitter::emit_cold_paths() {
   for (const SlowExit& exit : slow_exits_) {
-    a.bind(exit.entry);
+    a.land(exit.entry);
     flags_ = exit.flags;
     emit_jump(exit.target, exit.backward);
   }
   for (const SlowBranch& branch : slow_branches_) {
-    a.bind(branch.stub);
-    sites_[branch.site].stub = a.offset();
-    emit_exit_through(branch.site, sites_[branch.site].target);
+    a.land(branch.stub);
+    branch.site->stub = a.here();
+    emit_exit_through(*branch.site, branch.site->target);
   }
   for (const SlowLookup& slow : slow_lookups_) emit_slow_lookup(slow);
   for (const SlowAccess& slow : slow_accesses_) emit_slow_access(slow);
   for (const SlowResidence& slow : slow_residences_) {
-    a.bind(slow.entry);
-    a.call(slow.trampoline);
-    a.jnz(slow.resume);
+    a.land(slow.entry);
+    a.call_to(slow.trampoline);
+    a.jump_if(CondCode::kNZ, slow.resume);
     run_and_leave(*slow.insn);
   }
   for (const SlowInsn& slow : slow_insns_) {
-    a.bind(slow.entry);
+    a.land(slow.entry);
     run_and_leave(*slow.insn);
   }
 }

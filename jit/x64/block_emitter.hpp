@@ -10,16 +10,21 @@
 
 #include <asmjit/x86.h>
 
+#include <boost/container/deque.hpp>
 #include <functional>
 #include <optional>
 #include <vector>
 
 #include "core/cpuid.hpp"
 #include "jit/block.hpp"
+#include "jit/x64/host_assembler.hpp"
 #include "jit/x64/registers.hpp"
 #include "jit/x64/trampolines.hpp"
 
 namespace doppel::jit::x64 {
+
+// For what every block has some of, and whose address stays.
+using LargeDequeBlocks = boost::container::deque_options<boost::container::block_bytes<u32{64} << 10>>::type;
 
 // A way out of a block that the translator can join to what comes next.
 struct LinkSite {
@@ -31,11 +36,12 @@ struct LinkSite {
   };
   Kind kind = Kind::kNear;
   bool linked = false;
-  u16 target = 0;          // page offset of the guest target; kCareful: index of the instruction
-  u64 page = 0;            // physical page of both ends; not for kFar
-  u64 field = 0;           // executable address of the patched jump's displacement; not for kFar
-  u64 stub = 0;            // where the jump goes while it is not linked
-  Block* block = nullptr;  // that it leaves; nullptr: forgotten meanwhile
+  u16 target = 0;               // page offset of the guest target; kCareful: index of the instruction
+  u64 page = 0;                 // physical page of both ends; not for kFar
+  u64 field = 0;                // executable address of the patched jump's displacement; not for kFar
+  u64 stub = 0;                 // where the jump goes while it is not linked
+  Block* block = nullptr;       // that it leaves; nullptr: forgotten meanwhile
+  LinkSite* sibling = nullptr;  // the next one of the same translation
   // --- kFar, read by emitted code.
   bool global = false;  // compare with the global context
   i32 patience = 0;     // misses until the site asks to be linked again
@@ -58,35 +64,38 @@ struct Optimisations {
   bool jump_cache = true;     // else every jump that is not chained goes through the dispatcher
 };
 
-// What the emitter has to know about the world, and what it hands out.
+// Sites stay where they are: emitted code holds their addresses.
+using LinkSites = boost::container::deque<LinkSite, void, LargeDequeBlocks>;
+
+// What the emitter has to know about the world.
 struct EmitterContext {
   const Trampolines& trampolines;
   const Optimisations& optimisations;
   bool avx = false;     // the guest's CPU model has it, so vector registers are 32 bytes
   bool kernel = false;  // found at CPL 0: jumps to other pages expect global ones
   // Flags that the code at `page_offset` of the block's page reads before it writes them.
-  std::function<u8(u16 page_offset)> flags_live_at;
+  std::function<u8(Block& block, u16 page_offset)> flags_live_at;
   // Whether the instruction there continues on the next page: its block depends on that page's mapping too.
-  std::function<bool(u16 page_offset)> crosses_page;
+  std::function<bool(Block& block, u16 page_offset)> crosses_page;
+  LinkSites& sites;  // where the emitter puts new ones
 };
 
 class BlockEmitter {
  public:
-  BlockEmitter(asmjit::x86::Assembler& assembler, const EmitterContext& context, const Block& block);
+  // Both outlive it.
+  BlockEmitter(HostAssembler& assembler, const EmitterContext& context);
 
-  // The block from its instruction number `first` on; without shared checks if `careful`.
-  void emit(u16 first, bool careful);
+  // The block from its instruction number `first` on, at the code cache's cursor; without shared checks if
+  // `careful`.
+  void emit(Block& block, u16 first, bool careful);
 
-  // Offsets from the start of the emitted code in `field` and `stub`.
-  [[nodiscard]] std::vector<LinkSite>& sites() { return sites_; }
-  // Offset of the code that leaves at the first instruction: entered when the block has been invalidated.
+  // --- Of the block that was emitted last.
+  // Its first site; the others follow as siblings.
+  [[nodiscard]] LinkSite* sites() const { return sites_; }
+  // Executable addresses of its code, and of the part that leaves at the first instruction: entered when the
+  // block has been invalidated.
+  [[nodiscard]] u64 entry() const { return entry_; }
   [[nodiscard]] u64 dead_entry() const { return dead_entry_; }
-  // Offsets of 8-byte constants that are to become addresses of the translator's copies of sites, by site.
-  struct SiteAddress {
-    u64 offset;
-    std::size_t site;
-  };
-  [[nodiscard]] const std::vector<SiteAddress>& site_addresses() const { return site_addresses_; }
 
   // A linear address that one or two instructions compute, keeping EFLAGS.
   enum class AddressKind : u8 {
@@ -123,33 +132,35 @@ class BlockEmitter {
   };
   // A soft-TLB miss: queued and emitted after the block.
   struct SlowAccess {
-    asmjit::Label entry, resume;
+    HostAssembler::Forward entry;
+    u64 resume;
     const Insn* insn;
     Address address;
     u32 access;  // translator.access
     Range range;
   };
   struct SlowResidence {  // the guest's x87 or vector state moves into the host's registers
-    asmjit::Label entry, resume;
+    HostAssembler::Forward entry;
+    u64 resume;
     u64 trampoline;
     const Insn* insn;
   };
   struct SlowInsn {  // run in the interpreter, then leave
-    asmjit::Label entry;
+    HostAssembler::Forward entry;
     const Insn* insn;
   };
   struct SlowExit {  // of a conditional branch
-    asmjit::Label entry;
+    HostAssembler::Forward entry;
     i64 target;  // page offset, may lie outside the page
     bool backward;
     Flags flags;
   };
   struct SlowBranch {  // of a conditional branch that is a link site itself
-    asmjit::Label stub;
-    std::size_t site;
+    HostAssembler::Forward stub;
+    LinkSite* site;
   };
   struct SlowLookup {  // of a computed jump whose target is not in the jump cache
-    asmjit::Label entry, reload;
+    HostAssembler::Forward entry, reload;
     const Insn* unchecked;  // the target may not be canonical: then this instruction is run, RSP put back
     i32 undo_rsp;
   };
@@ -168,7 +179,8 @@ class BlockEmitter {
   [[nodiscard]] bool emit_bit_string(const Insn& insn);
   void emit_compare_exchange_pair(const Insn& insn);
   [[nodiscard]] bool emit_kernel(const Insn& insn);
-  void only_at_cpl0(const Insn& insn);  // else the interpreter runs it. Clobbers EFLAGS
+  // Else the interpreter runs it, to which the result leads. Clobbers EFLAGS.
+  HostAssembler::Forward& only_at_cpl0(const Insn& insn);
   [[nodiscard]] bool emit_interrupts_on(const Insn& insn);
   void emit_flags_push(const Insn& insn);
   void emit_flags_pop(const Insn& insn);
@@ -177,6 +189,8 @@ class BlockEmitter {
   [[nodiscard]] bool emit_x87(const Insn& insn);
   void emit_interpreted(const Insn& insn);
   void run_and_leave(const Insn& insn);  // in the interpreter
+  // Where to jump for that; valid until the next one is asked for.
+  [[nodiscard]] HostAssembler::Forward& slow_insn(const Insn& insn);
 
   // --- Flags.
   [[nodiscard]] u8 live_after(const Insn& insn) const { return live_after_[index_of(insn)]; }
@@ -200,8 +214,8 @@ class BlockEmitter {
   [[nodiscard]] Mem host_operand(const Address& address, u32 size);
   void compute_address(const Insn& insn, bool with_segment);
   void tlb_entry();
-  void check_range(const Address& address, const Range& range, const asmjit::Label& otherwise);
-  void check_stack(const Address& address, const Range& range, const asmjit::Label& otherwise);
+  void check_range(const Address& address, const Range& range, HostAssembler::Forward& otherwise);
+  void check_stack(const Address& address, const Range& range, HostAssembler::Forward& otherwise);
   void check_alignment(const Insn& insn, const Gp& address, u32 alignment);
   void emit_slow_access(const SlowAccess& slow);
 
@@ -231,8 +245,9 @@ class BlockEmitter {
   void emit_near_branch(asmjit::x86::CondCode condition, u16 target);
   void emit_far_jump(i64 page_offset, bool backward);
   void emit_careful_site(const Insn& insn);
-  void emit_exit_through(std::size_t site, i64 page_offset);
-  void load_site(std::size_t site);  // its address in kScratch1
+  [[nodiscard]] LinkSite& new_site(LinkSite::Kind kind, u16 target = 0);
+  void emit_exit_through(const LinkSite& site, i64 page_offset);
+  void load_site(const LinkSite& site);  // its address in kScratch1
   void check_canonical(const Insn& insn);
   // To the computed target in kScratch0. `unchecked`: it may not be canonical; then that instruction is run
   // by the interpreter, with RSP moved back by `undo_rsp`.
@@ -242,16 +257,17 @@ class BlockEmitter {
   void emit_cold_paths();
 
   [[nodiscard]] std::size_t index_of(const Insn& insn) const {
-    return static_cast<std::size_t>(&insn - block_.insns);
+    return static_cast<std::size_t>(&insn - block_->insns);
   }
   [[nodiscard]] i64 page_offset_after(const Insn& insn) const {
     return page_offset_ + insn.offset + insn.length;
   }
 
-  asmjit::x86::Assembler& a;
+  HostAssembler& a;
   const EmitterContext& context_;
-  const Block& block_;
-  const i64 page_offset_;  // of the block's first byte
+  // --- Of the block; emit() resets them.
+  Block* block_ = nullptr;
+  i64 page_offset_ = 0;  // of its first byte
   Flags flags_ = Flags::kMemory;
   bool vectors_checked_ = false, avx_checked_ = false, x87_checked_ = false;  // resident from here on
   bool ended_ = false;                                                        // control has left the block
@@ -265,9 +281,8 @@ class BlockEmitter {
   std::vector<SlowExit> slow_exits_;
   std::vector<SlowBranch> slow_branches_;
   std::vector<SlowLookup> slow_lookups_;
-  std::vector<LinkSite> sites_;
-  std::vector<SiteAddress> site_addresses_;
-  u64 dead_entry_ = 0;
+  LinkSite* sites_ = nullptr;
+  u64 entry_ = 0, dead_entry_ = 0;
   std::vector<u32> starts_;
 };
 

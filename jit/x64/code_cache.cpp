@@ -34,9 +34,14 @@ void CodeCache::unmap() {
     if (mapping != nullptr) ::munmap(mapping, size_);
 }
 
-void CodeCache::append(std::span<const u8> code) {
-  std::memcpy(writable_ + used_, code.data(), code.size());
-  used_ = (used_ + code.size() + 15) & ~u64{15};
+void CodeCache::take(u64 size) {
+  used_ = (used_ + size + 15) & ~u64{15};
+}
+
+u64 CodeCache::jump_target(u64 field) const {
+  i32 displacement;
+  std::memcpy(&displacement, writable(field), sizeof displacement);
+  return field + sizeof displacement + static_cast<u64>(static_cast<i64>(displacement));
 }
 
 // Executed by the thread that patches (one translator per vCPU), so plain stores suffice.

@@ -2,8 +2,6 @@
 // Filled from the start; when full, everything is dropped at once (Translator::clear).
 #pragma once
 
-#include <span>
-
 #include "core/types.hpp"
 
 namespace doppel::jit::x64 {
@@ -20,8 +18,14 @@ class CodeCache {
   [[nodiscard]] u64 cursor() const { return reinterpret_cast<u64>(executable_) + used_; }
   [[nodiscard]] u64 left() const { return size_ - used_; }
   [[nodiscard]] u64 used() const { return used_; }
-  // Copies code to the cursor and moves it on, 16-byte aligned. The caller checked left().
-  void append(std::span<const u8> code);
+  [[nodiscard]] u64 size() const { return size_; }
+  // Where the code runs and where it is written: two addresses of the same memory.
+  [[nodiscard]] u64 base() const { return reinterpret_cast<u64>(executable_); }
+  [[nodiscard]] u8* writable_base() { return writable_; }
+  // `size` bytes of code have been written at the cursor: moves it on, 16-byte aligned. At most left().
+  void take(u64 size);
+  // Where the jump whose 4-byte displacement lies at executable address `field` goes.
+  [[nodiscard]] u64 jump_target(u64 field) const;
   // Makes the jump whose 4-byte displacement lies at executable address `field` go to `target`.
   void patch_displacement(u64 field, u64 target);
   // Puts a 5-byte jump to `target` at executable address `at`.

@@ -17,11 +17,11 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
     const u8 live = live_at_target(target);
     const bool near = target >= 0 && target < static_cast<i64>(core::kPageSize);
     if (live == 0 && near && target > next && context_.optimisations.chaining &&
-        !context_.crosses_page(static_cast<u16>(target))) {
+        !context_.crosses_page(*block_, static_cast<u16>(target))) {
       emit_near_branch(*condition, static_cast<u16>(target));
     } else {
-      slow_exits_.push_back({a.newLabel(), target, target <= next, flags_});
-      a.j(*condition, slow_exits_.back().entry);
+      slow_exits_.push_back({{}, target, target <= next, flags_});
+      a.jump_if(*condition, slow_exits_.back().entry);
     }
     return true;
   }
@@ -30,14 +30,13 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
     case ZYDIS_MNEMONIC_JRCXZ:
     case ZYDIS_MNEMONIC_JECXZ: {
       if (insn.op_size != 8) return false;
-      const asmjit::Label taken = a.newLabel(), not_taken = a.newLabel();
-      slow_exits_.push_back({a.newLabel(), target, target <= next, flags_});
-      // The jump reaches 127 bytes only.
-      a.jecxz(insn.mnemonic == ZYDIS_MNEMONIC_JRCXZ ? Gp(rcx) : Gp(ecx), taken);
-      a.short_().jmp(not_taken);
-      a.bind(taken);
-      a.jmp(slow_exits_.back().entry);
-      a.bind(not_taken);
+      slow_exits_.push_back({{}, target, target <= next, flags_});
+      // The jump reaches 127 bytes only: over the one that is not taken, JMP with an 8-bit displacement.
+      constexpr u8 kAddressSize = 0x67, kJrcxz = 0xe3, kJmpShort = 0xeb;
+      const u8 bytes[] = {kAddressSize, kJrcxz, 2, kJmpShort, 5};
+      const bool narrow = insn.mnemonic == ZYDIS_MNEMONIC_JECXZ;
+      a.embed(bytes + !narrow, sizeof bytes - !narrow);
+      a.jump(slow_exits_.back().entry);
       return true;
     }
 
@@ -104,12 +103,10 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
 
 // Patched to go straight to the target's translation.
 void BlockEmitter::emit_near_branch(CondCode condition, u16 target) {
-  slow_branches_.push_back({a.newLabel(), sites_.size()});
-  LinkSite& site = sites_.emplace_back();
-  site.target = target;
-  site.page = block_.physical & core::kPageMask;
-  a.long_().j(condition, slow_branches_.back().stub);
-  site.field = a.offset() - 4;
+  SlowBranch& branch = slow_branches_.emplace_back();
+  branch.site = &new_site(LinkSite::Kind::kNear, target);
+  a.jump_if(condition, branch.stub);
+  branch.site->field = branch.stub.last_field;
 }
 
 }  // namespace doppel::jit::x64

@@ -235,20 +235,19 @@ bool BlockEmitter::emit_divide(const Insn& insn) {
   } else {
     load_guest(kScratch1, insn.op[0].reg / 8u);
   }
-  slow_insns_.push_back({a.newLabel(), &insn});
-  const asmjit::Label slow = slow_insns_.back().entry;
+  HostAssembler::Forward& slow = slow_insn(insn);
   if (insn.mnemonic == ZYDIS_MNEMONIC_DIV) {
     a.cmp(sized(core::kRdx, size), divisor);
-    a.jae(slow);
+    a.jump_if(CondCode::kAE, slow);
     a.div(divisor);
   } else {
     a.mov(other, sized(core::kRax, size));
     a.sar(other, size * 8 - 1);
     a.cmp(other, sized(core::kRdx, size));
-    a.jne(slow);
+    a.jump_if(CondCode::kNE, slow);
     a.lea(other, ptr(kScratch1, 1));
     a.cmp(other, 1);
-    a.jbe(slow);
+    a.jump_if(CondCode::kBE, slow);
     a.idiv(divisor);
   }
   flags_ = Flags::kHost;

@@ -41,10 +41,11 @@ bool BlockEmitter::emit_kernel(const Insn& insn) {
   }
 }
 
-void BlockEmitter::only_at_cpl0(const Insn& insn) {
-  slow_insns_.push_back({a.newLabel(), &insn});
+HostAssembler::Forward& BlockEmitter::only_at_cpl0(const Insn& insn) {
+  HostAssembler::Forward& slow = slow_insn(insn);
   a.cmp(DOPPEL_STATE(cpl, 1), 0);
-  a.jne(slow_insns_.back().entry);
+  a.jump_if(CondCode::kNE, slow);
+  return slow;
 }
 
 // With nothing pending. The next block follows without a look at CpuState::attention, so the instruction
@@ -52,12 +53,12 @@ void BlockEmitter::only_at_cpl0(const Insn& insn) {
 bool BlockEmitter::emit_interrupts_on(const Insn& insn) {
   const i64 next = page_offset_after(insn);
   if (next >= static_cast<i64>(core::kPageSize) || !context_.optimisations.chaining ||
-      context_.crosses_page(static_cast<u16>(next)))
+      context_.crosses_page(*block_, static_cast<u16>(next)))
     return false;
   before_clobber(kAllFlags);
-  only_at_cpl0(insn);
+  HostAssembler::Forward& slow = only_at_cpl0(insn);
   a.cmp(DOPPEL_STATE(pending, 4), 0);
-  a.jne(slow_insns_.back().entry);
+  a.jump_if(CondCode::kNE, slow);
   a.or_(DOPPEL_STATE(rflags, 4), static_cast<i32>(core::kIf));
   emit_near_jump(static_cast<u16>(next), false, true);
   ended_ = true;
@@ -84,20 +85,19 @@ void BlockEmitter::emit_flags_push(const Insn& insn) {
 void BlockEmitter::emit_flags_pop(const Insn& insn) {
   constexpr u64 kSame = core::kTf | core::kDf | core::kIopl | core::kNt | core::kAc | core::kId;
   const Gp guest_rsp = gpq(kHostOf[core::kRsp]);
-  const asmjit::Label disabled = a.newLabel();
+  HostAssembler::Forward disabled;
   before_clobber(needed_by(insn));
   a.mov(kScratch1, guest_memory(insn, register_address(core::kRsp, 0), 8, false));
-  only_at_cpl0(insn);
-  const asmjit::Label slow = slow_insns_.back().entry;
+  HostAssembler::Forward& slow = only_at_cpl0(insn);
   a.mov(kScratch0, DOPPEL_STATE(rflags, 8));
   a.xor_(kScratch0, kScratch1);
   a.test(kScratch0.r32(), static_cast<i32>(kSame));
-  a.jnz(slow);
+  a.jump_if(CondCode::kNZ, slow);
   a.test(kScratch1.r32(), static_cast<i32>(core::kIf));
-  a.jz(disabled);
+  a.jump_if(CondCode::kZ, disabled);
   a.cmp(DOPPEL_STATE(pending, 4), 0);
-  a.jne(slow);
-  a.bind(disabled);
+  a.jump_if(CondCode::kNE, slow);
+  a.land(disabled);
   a.and_(kScratch0.r32(), static_cast<i32>(core::kIf));
   a.xor_(DOPPEL_STATE(rflags, 4), kScratch0.r32());
   // To the form of translator.flags: OF to bit 0, the others to bits 8-15.
@@ -126,11 +126,10 @@ bool BlockEmitter::emit_mxcsr(const Insn& insn) {
   const Mem value = DOPPEL_STATE(translator.effective_address, 4);
   a.mov(kScratch1.r32(), operand);
   before_clobber(needed_by(insn));
-  slow_insns_.push_back({a.newLabel(), &insn});
   a.mov(kScratch0.r32(), kScratch1.r32());
   a.and_(kScratch0.r32(), kReserved | static_cast<i32>(kMxcsrMasks));
   a.cmp(kScratch0.r32(), static_cast<i32>(kMxcsrMasks));
-  a.jne(slow_insns_.back().entry);
+  a.jump_if(CondCode::kNE, slow_insn(insn));
   a.mov(value, kScratch1.r32());
   a.ldmxcsr(value);
   return true;

@@ -187,13 +187,14 @@ static Mem tag(bool write) {
 //   entry = tlb[(la >> 12) % entries];  if ((la + size - 1) & ~0xfff) != entry.tag: otherwise
 //   addend = entry.addend
 // for the bytes [low, high) from the address' registers.
-void BlockEmitter::check_range(const Address& address, const Range& range, const asmjit::Label& otherwise) {
+void BlockEmitter::check_range(const Address& address, const Range& range,
+                               HostAssembler::Forward& otherwise) {
   if (address.kind == AddressKind::kCodePage) {  // no byte lies on another page
     load_address(kScratch0, address, range.low & ~i64{kOffsetInPage});
     a.mov(kScratch1, kScratch0);
     tlb_entry();
     a.cmp(kScratch0, tag(range.write));
-    a.jne(otherwise);
+    a.jump_if(CondCode::kNE, otherwise);
     a.add(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
     return;
   }
@@ -202,17 +203,18 @@ void BlockEmitter::check_range(const Address& address, const Range& range, const
   load_address(kScratch0, address, range.high - 1);
   a.and_(kScratch0, -4096);
   a.cmp(kScratch0, tag(range.write));
-  a.jne(otherwise);
+  a.jump_if(CondCode::kNE, otherwise);
   a.mov(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
 }
 
 // The stack stays on its page most of the time: that page's addend, without a look into the soft TLB.
 //   if low - stack_page > 4096 - (high - low): otherwise;  addend = stack_addend
-void BlockEmitter::check_stack(const Address& address, const Range& range, const asmjit::Label& otherwise) {
+void BlockEmitter::check_stack(const Address& address, const Range& range,
+                               HostAssembler::Forward& otherwise) {
   load_address(kScratch0, address, range.low);
   a.sub(kScratch0, DOPPEL_STATE(translator.stack_page, 8));
   a.cmp(kScratch0, static_cast<i32>(i64{core::kPageSize} - (range.high - range.low)));
-  a.ja(otherwise);
+  a.jump_if(CondCode::kA, otherwise);
   a.mov(kScratch0, DOPPEL_STATE(translator.stack_addend, 8));
 }
 
@@ -242,18 +244,19 @@ Mem BlockEmitter::computed_memory(const Insn& insn, u32 size, bool write, u32 al
   if (size > 1) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(size - 1)));
   a.and_(kScratch0, -4096);
   a.cmp(kScratch0, tag(write));
-  slow_accesses_.push_back({a.newLabel(), a.newLabel(), &insn, {}, size | (write ? kAccessWrites : 0u), {}});
-  a.jne(slow_accesses_.back().entry);
+  SlowAccess& slow = slow_accesses_.emplace_back();
+  slow.insn = &insn;
+  slow.access = size | (write ? kAccessWrites : 0u);
+  a.jump_if(CondCode::kNE, slow.entry);
   a.mov(kScratch0, home);
   a.add(kScratch0, ptr(kScratch1, offsetof(mmu::TlbEntry, addend)));
-  a.bind(slow_accesses_.back().resume);
+  slow.resume = a.here();
   return ptr(kScratch0, 0, size);
 }
 
 void BlockEmitter::check_alignment(const Insn& insn, const Gp& address, u32 alignment) {
-  slow_insns_.push_back({a.newLabel(), &insn});
   a.test(address.r8(), alignment - 1);
-  a.jnz(slow_insns_.back().entry);
+  a.jump_if(CondCode::kNZ, slow_insn(insn));
 }
 
 Mem BlockEmitter::guest_memory(const Insn& insn, const Address& address, u32 size, bool write,
@@ -269,13 +272,16 @@ Mem BlockEmitter::guest_memory(const Insn& insn, const Address& address, u32 siz
   }
   if (!share) {
     const Range range = plan_share(insn, address, size, write);
-    slow_accesses_.push_back(
-        {a.newLabel(), a.newLabel(), &insn, address, size | (write ? kAccessWrites : 0u), range});
+    SlowAccess& slow = slow_accesses_.emplace_back();
+    slow.insn = &insn;
+    slow.address = address;
+    slow.access = size | (write ? kAccessWrites : 0u);
+    slow.range = range;
     if (on_stack(address))
-      check_stack(address, range, slow_accesses_.back().entry);
+      check_stack(address, range, slow.entry);
     else
-      check_range(address, range, slow_accesses_.back().entry);
-    a.bind(slow_accesses_.back().resume);
+      check_range(address, range, slow.entry);
+    slow.resume = a.here();
     if (range.users > 1) {
       share = new_share(address, range);
       a.mov(share_home(*share), kScratch0);
@@ -293,33 +299,33 @@ Mem BlockEmitter::guest_memory(const Insn& insn, const Address& address, u32 siz
 // A miss of the access itself is filled; if the range still is not one page's, the block goes on without
 // sharing.
 void BlockEmitter::emit_slow_access(const SlowAccess& slow) {
-  const asmjit::Label failed = a.newLabel(), careful = a.newLabel(), missing = a.newLabel();
+  HostAssembler::Forward failed, careful, missing;
   const bool computed = slow.range.users == 0, shared = slow.range.users > 1;
   const Address& address = slow.address;
-  a.bind(slow.entry);
+  a.land(slow.entry);
   if (!computed && on_stack(address)) {
     load_address(kScratch0, address, slow.range.low);
     load_address(kScratch1, address, slow.range.high - 1);
-    a.call(context_.trampolines.stack_page);
-    a.jz(slow.resume);
+    a.call_to(context_.trampolines.stack_page);
+    a.jump_if(CondCode::kZ, slow.resume);
   }
   if (shared) {
     const i64 end = address.disp + (slow.access & (kAccessWrites - 1));
     check_range(address, {address.disp, end, (slow.access & kAccessWrites) != 0, 1}, missing);
-    a.jmp(careful);
-    a.bind(missing);
+    a.jump(careful);
+    a.land(missing);
   }
   if (computed)
     a.mov(kScratch0, DOPPEL_STATE(translator.effective_address, 8));
   else
     load_address(kScratch0, address, address.disp);
   a.mov(DOPPEL_STATE(translator.access, 4), slow.access);
-  a.call(context_.trampolines.fill);
-  a.jz(failed);
+  a.call_to(context_.trampolines.fill);
+  a.jump_if(CondCode::kZ, failed);
   if (shared) {
     check_range(address, slow.range, careful);
-    a.jmp(slow.resume);
-    a.bind(careful);
+    a.jump(slow.resume);
+    a.land(careful);
     emit_careful_site(*slow.insn);
   } else {
     if (address.kind == AddressKind::kCodePage && !computed) {  // the host address of the page
@@ -328,9 +334,9 @@ void BlockEmitter::emit_slow_access(const SlowAccess& slow) {
       load_address(kScratch1, address, address.disp);
       a.sub(kScratch0, kScratch1);
     }
-    a.jmp(slow.resume);
+    a.jump(slow.resume);
   }
-  a.bind(failed);
+  a.land(failed);
   run_and_leave(*slow.insn);
 }
 
@@ -377,8 +383,8 @@ BlockEmitter::Range BlockEmitter::plan_share(const Insn& insn, const Address& ad
   bool certain = true;  // no way out of the block so far
   i64 moved = constant_move(insn, address).value_or(0);
   if (!constant_move(insn, address)) return range;
-  for (std::size_t i = index_of(insn) + 1; i < block_.count; ++i) {
-    const Insn& later = block_.insns[i];
+  for (std::size_t i = index_of(insn) + 1; i < block_->count; ++i) {
+    const Insn& later = block_->insns[i];
     if (const auto use = range_of(later, address)) {
       const i64 low = std::min(range.low, use->low + moved), high = std::max(range.high, use->high + moved);
       const bool one_page =

@@ -7,7 +7,7 @@
 
 #include "core/cpu_state.hpp"
 #include "jit/insn.hpp"
-#include "jit/x64/code_cache.hpp"
+#include "jit/x64/host_assembler.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -59,12 +59,12 @@ struct Trampolines {
   u64 lookup = 0;  // jump: kScratch0 is the RIP to go to
 };
 
-// Generates them at the start of the cache. `avx`: vector registers are 32 bytes.
-[[nodiscard]] Trampolines make_trampolines(CodeCache& cache, const Callbacks& callbacks, bool avx);
+// Generates them at the code cache's cursor. `avx`: vector registers are 32 bytes.
+[[nodiscard]] Trampolines make_trampolines(HostAssembler& a, const Callbacks& callbacks, bool avx);
 
 // Jumps to the translation of the RIP in kScratch0, if the jump cache has it for the current (or global)
 // context; else to `miss` with kScratch0 unchanged, or to `reload` with kScratch1 at an entry for that RIP.
-void emit_jump_cache_probe(asmjit::x86::Assembler& a, bool global, const asmjit::Label& miss,
-                           const asmjit::Label& reload);
+void emit_jump_cache_probe(HostAssembler& a, bool global, HostAssembler::Forward& miss,
+                           HostAssembler::Forward& reload);
 
 }  // namespace doppel::jit::x64

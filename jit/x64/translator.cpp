@@ -3,7 +3,7 @@
 #include <asmjit/x86.h>
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "core/log.hpp"
 #include "jit/listing.hpp"
@@ -46,19 +46,27 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
       optimisations_(optimisations),
       cache_(cache_size),
       report_(std::move(report)),
+      assembler_(cache_),
+      trampolines_(make_trampolines(
+          assembler_,
+          {.fill = fill,
+           .move_x87_in = move_x87_in,
+           .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
+           .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
+          cpu.model.has(core::Feature::kAvx))),
+      trampolines_end_(cache_.used()),
+      context_{.trampolines = trampolines_,
+               .optimisations = optimisations_,
+               .avx = cpu.model.has(core::Feature::kAvx),
+               .flags_live_at = [this](Block& block, u16 offset) { return flags_live_at(block, offset); },
+               .crosses_page = [this](Block& block, u16 offset) { return crosses_page(block, offset); },
+               .sites = sites_},
+      emitter_(assembler_, context_),
       jump_cache_(kJumpCacheEntries),
       translated_(cpu.counters["jit.blocks translated"]),
       translated_insns_(cpu.counters["jit.instructions translated"]),
       entered_(cpu.counters["jit.entered from the dispatcher"]),
       linked_(cpu.counters["jit.jumps linked"]) {
-  trampolines_ =
-      make_trampolines(cache_,
-                       {.fill = fill,
-                        .move_x87_in = move_x87_in,
-                        .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
-                        .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
-                       cpu.model.has(core::Feature::kAvx));
-  trampolines_end_ = cache_.used();
   report_.trampolines(cache_.cursor() - cache_.used(), cache_.used());
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
@@ -170,7 +178,8 @@ Translator::Translation* Translator::careful_tail(LinkSite& site) {
   }
   Block& block = *site.block;
   Translation& tail = translate(block, site.target, true);
-  static_cast<Translation*>(block.translation)->tails.push_back(&tail);
+  auto* whole = static_cast<Translation*>(block.translation);
+  tail.next_tail = std::exchange(whole->tails, &tail);
   cache_.patch_displacement(site.field, tail.entry);
   return &tail;
 }
@@ -295,54 +304,30 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
 
 Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
   if (cache_.left() < kLargestBlock) clear();
-  EmitterContext context{.trampolines = trampolines_,
-                         .optimisations = optimisations_,
-                         .avx = cpu_.model.has(core::Feature::kAvx),
-                         .kernel = cpu_.state.cpl == 0,
-                         .flags_live_at = [&](u16 offset) { return flags_live_at(block, offset); },
-                         .crosses_page = [&](u16 offset) { return crosses_page(block, offset); }};
+  context_.kernel = cpu_.state.cpl == 0;
   if (first == 0) {
     block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
     block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
   }
 
-  code_.reset();  // keeps its memory
-  code_.init(asmjit::Environment::host(), cache_.cursor());
-  code_.attach(&assembler_);
-  BlockEmitter emitter(assembler_, context, block);
-  emitter.emit(first, careful);
-  DOPPEL_CHECK(code_.unresolvedLinkCount() == 0, "a label is not bound");
-
-  const u64 base = cache_.cursor();
-  auto& buffer = code_.textSection()->buffer();
-  DOPPEL_CHECK(buffer.size() <= cache_.left(), "block of {} host bytes", buffer.size());
+  emitter_.emit(block, first, careful);
+  const u64 size = assembler_.here() - emitter_.entry();
+  DOPPEL_CHECK(size <= kLargestBlock, "block of {} host bytes", size);
   Translation& translation = translations_.emplace_back();
   translation.block = &block;
-  translation.entry = base;
-  translation.size = static_cast<u32>(buffer.size());
-  translation.dead_entry = base + emitter.dead_entry();
-  for (const LinkSite& emitted : emitter.sites()) {
-    LinkSite& site = sites_.emplace_back(emitted);
-    site.field += base;
-    site.stub += base;
-    site.block = &block;
-    translation.sites.push_back(&site);
-  }
-  for (const auto& [offset, site] : emitter.site_addresses()) {
-    const u64 address = reinterpret_cast<u64>(translation.sites[site]);
-    std::memcpy(buffer.data() + offset, &address, sizeof address);
-  }
-  const std::span<const u8> host(buffer.data(), buffer.size());
+  translation.entry = emitter_.entry();
+  translation.size = static_cast<u32>(size);
+  translation.dead_entry = emitter_.dead_entry();
+  translation.sites = emitter_.sites();
   const u64 from = block.physical + block.insns[first].offset;
   report_.translated(
       {block,
        cpu_.state.rip,
        {cpu_.mmu.memory().backing(from & core::kPageMask).host + from % core::kPageSize,
         std::min<u64>(block.bytes - block.insns[first].offset, core::kPageSize - from % core::kPageSize)},
-       base,
-       host,
-       emitter.starts()});
-  cache_.append(host);
+       translation.entry,
+       {reinterpret_cast<const u8*>(translation.entry), size},  // readable: the executable mapping
+       emitter_.starts()});
   blocks_.note_dependence(block);
   ++translated_;
   translated_insns_ += block.count - first;
@@ -397,7 +382,7 @@ void Translator::forget(Block& block) {
   if (translation == nullptr) return;
   ++forgotten_;
   block.translation = nullptr;
-  for (Translation* tail : translation->tails) forget(*tail);
+  for (Translation* tail = translation->tails; tail; tail = tail->next_tail) forget(*tail);
   forget(*translation);
 }
 
@@ -405,7 +390,7 @@ void Translator::forget(Translation& translation) {
   for (LinkSite* site : translation.incoming) unlink(*site);
   translation.incoming.clear();
   // Its own jumps may lie where the entry is patched: nobody touches them again.
-  for (LinkSite* site : translation.sites) {
+  for (LinkSite* site = translation.sites; site; site = site->sibling) {
     site->linked = false;
     site->page = kNoPage;
     site->block = nullptr;

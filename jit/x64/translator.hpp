@@ -3,8 +3,7 @@
 #pragma once
 
 #include <array>
-#include <deque>
-#include <memory>
+#include <boost/container/small_vector.hpp>
 #include <unordered_map>
 #include <vector>
 
@@ -40,10 +39,11 @@ class Translator final : public Backend {
   struct Translation {
     Block* block;
     u64 entry, dead_entry;
-    u32 size;                         // of the host code
-    std::vector<LinkSite*> sites;     // jumps of this translation
-    std::vector<LinkSite*> incoming;  // jumps linked to it
-    std::vector<Translation*> tails;  // translations of rests of the block, without shared checks
+    u32 size;                                               // of the host code
+    LinkSite* sites;                                        // jumps of this translation
+    boost::container::small_vector<LinkSite*, 2> incoming;  // jumps linked to it
+    Translation* tails = nullptr;  // translations of rests of the block, without shared checks
+    Translation* next_tail = nullptr;
   };
 
   [[nodiscard]] u32 usable() const;  // Usable bits
@@ -75,13 +75,14 @@ class Translator final : public Backend {
   Optimisations optimisations_;
   CodeCache cache_;
   TranslationReport report_;
-  asmjit::CodeHolder code_;
-  asmjit::x86::Assembler assembler_;
+  HostAssembler assembler_;
   Trampolines trampolines_;
   u64 trampolines_end_;
+  LinkSites sites_;
+  EmitterContext context_;
+  BlockEmitter emitter_;
   std::vector<JumpCacheEntry> jump_cache_;
-  std::deque<Translation> translations_;
-  std::deque<LinkSite> sites_;
+  boost::container::deque<Translation, void, LargeDequeBlocks> translations_;
   // Linear pages that jump-cache entries lead to, and the far jumps that do.
   std::unordered_map<u64, std::vector<LinkSite*>> entries_into_;
   alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
