@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 
 #include "core/log.hpp"
 #include "jit/interp/semantics.hpp"
@@ -77,8 +78,7 @@ Block* BlockCache::find(u64 linear, u32 max_insns) {
     }
 
   if (chunks_.size() >= max_chunks() && chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) clear();
-  blocks_.push_back(std::make_unique<Block>());
-  Block* block = build(linear, code, max_insns, *blocks_.back());
+  Block* block = build(linear, code, max_insns, blocks_.emplace_back());
   if (block == nullptr) {
     blocks_.pop_back();
     return nullptr;
@@ -110,37 +110,38 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
     note_code_page(code.physical);
   }
 
-  building_.clear();
+  // In place; `used` instructions of it are kept.
+  block.insns = max_insns == 1 ? single_insns_ : room_for_insns();
   bool last = false;
-  while (!last && building_.size() < std::min(max_insns, longest_)) {
-    Insn insn;
+  u32 used = 0;
+  while (!last && used < std::min(max_insns, longest_)) {
+    Insn& insn = block.insns[used];
     const auto rest = bytes.subspan(block.bytes);
     const auto result = rest.empty() ? Decoder::Result::kTruncated
                                      : decoder().decode(rest, static_cast<u16>(block.bytes), insn);
     if (result == Decoder::Result::kTruncated) {
       // An instruction that continues on the next page stands in a block of its own.
-      if (!building_.empty()) break;
+      if (used != 0) break;
       if (!decode_across_pages(linear, rest, block, insn, last)) return nullptr;
       last = true;
     } else {
       const bool alone = alone_ && alone_(insn);
-      if (alone && !building_.empty()) break;
+      if (alone && used != 0) break;
       last = alone || result == Decoder::Result::kLast ||
-             ((insn.flags & kConditional) && building_.size() + 1 >= kUsualBlockInsns);
+             ((insn.flags & kConditional) && used + 1 >= kUsualBlockInsns);
     }
     block.bytes += insn.length;
-    building_.push_back(insn);
+    ++used;
   }
 
-  decoded_ += building_.size();
-  block.count = static_cast<u16>(building_.size());
-  block.insns = max_insns == 1 ? single_insns_ : allocate(block.count + 1u);
-  std::copy(building_.begin(), building_.end(), block.insns);
-  Insn& sentinel = block.insns[block.count];
+  decoded_ += used;
+  block.count = static_cast<u16>(used);
+  Insn& sentinel = block.insns[used];
   sentinel = Insn{};
   sentinel.run = end_of_block;
   sentinel.offset = static_cast<u16>(block.bytes);
   sentinel.flags = block.code_bits == 64 ? kCode64 : 0;
+  if (max_insns != 1) chunk_used_ += used + 1;
   return &block;
 }
 
@@ -165,25 +166,25 @@ bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block
 }
 
 void BlockCache::note_code_page(u64 physical) {
+  if (code_pages_.contains(physical & kPageMask)) return;  // and has been so since
   cpu_.mmu.memory().ram().set_code_page(physical, true);
   cpu_.mmu.protect_code_page(physical);
 }
 
 void BlockCache::watch(u64 page) {
+  note_code_page(page);
   CodePage& code = code_pages_[page];
   code.watched = true;
   code.granules = ~u64{0};
-  note_code_page(page);
 }
 
-Insn* BlockCache::allocate(u32 count) {
-  if (chunk_used_ + count > kChunkInsns) {
-    chunks_.push_back(std::make_unique<Insn[]>(kChunkInsns));
+Insn* BlockCache::room_for_insns() {
+  if (chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) {
+    chunks_.push_back(std::make_unique_for_overwrite<std::byte[]>(kChunkInsns * sizeof(Insn)));
     chunk_used_ = 0;
   }
-  Insn* insns = chunks_.back().get() + chunk_used_;
-  chunk_used_ += count;
-  return insns;
+  // Insn is an aggregate that is only ever assigned to there, so the bytes need no constructor.
+  return reinterpret_cast<Insn*>(chunks_.back().get()) + chunk_used_;
 }
 
 void BlockCache::enter(Block& block) {

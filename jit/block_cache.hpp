@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/large_deque.hpp"
 #include "jit/backend.hpp"
 #include "jit/block.hpp"
 #include "jit/decode.hpp"
@@ -63,7 +64,8 @@ class BlockCache {
   [[nodiscard]] bool decode_across_pages(u64 linear, std::span<const u8> head, Block& block, Insn& insn,
                                          bool& last);
   [[nodiscard]] const Decoder& decoder() const;
-  [[nodiscard]] Insn* allocate(u32 count);
+  // Where the longest block fits.
+  [[nodiscard]] Insn* room_for_insns();
   [[nodiscard]] bool second_page_matches(const Block& block, u64 linear);
   // Blocks with bytes on a page, and which of its 64 granules they were made from; all if it is watched.
   struct CodePage {
@@ -90,12 +92,11 @@ class BlockCache {
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
   std::unordered_map<u64, CodePage> code_pages_;
-  std::vector<std::unique_ptr<Insn[]>> chunks_;
-  std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<std::unique_ptr<std::byte[]>> chunks_;  // kChunkInsns in each
+  core::LargeDeque<Block> blocks_;
   u32 chunk_used_ = kChunkInsns;
   Block single_;
   Insn single_insns_[2];
-  std::vector<Insn> building_;
   u64 generation_ = 1;
   core::Counters::Counter& decoded_;
   core::Counters::Counter& invalidated_;

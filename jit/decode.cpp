@@ -144,36 +144,26 @@ const EncodingCache::Entry* Decoder::known(std::span<const u8> bytes) const {
   return encodings_->find(encodings_->head(bytes.data()));
 }
 
-// Whether control goes to the next instruction, once, and nowhere else.
-static bool falls_through(const ZydisDecodedInstruction& decoded, const Row* row) {
-  constexpr auto kRepeats = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
-  return row && row->flow == Flow::kNext && !(decoded.attributes & kRepeats) &&
-         decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
-}
-
 std::optional<Decoder::Glance> Decoder::glance(std::span<const u8> bytes) const {
-  if (const EncodingCache::Entry* entry = known(bytes))
-    return Glance{entry->insn.mnemonic, entry->insn.length, entry->insn.flags_read, entry->insn.flags_written,
-                  entry->falls_through};
-  ZydisDecodedInstruction decoded;
-  const std::size_t length = std::min<std::size_t>(bytes.size(), 15);
-  const ZyanStatus status = ZydisDecoderDecodeInstruction(&zydis_, nullptr, bytes.data(), length, &decoded);
-  if (status == ZYDIS_STATUS_NO_MORE_DATA && length < 15) return std::nullopt;
-  if (!ZYAN_SUCCESS(status)) return Glance{.length = 1};
-  Glance glance{.mnemonic = static_cast<u16>(decoded.mnemonic), .length = decoded.length};
-  if (const auto* accessed = decoded.cpu_flags) {
-    glance.flags_read = flags_read(*accessed);
-    glance.flags_written = flags_written(*accessed);
-  }
-  glance.falls_through = falls_through(decoded, find_row(decoded.mnemonic));
-  return glance;
+  const EncodingCache::Entry* entry = known(bytes);
+  Insn fresh;
+  if (entry == nullptr && decode_new(bytes, 0, fresh, false) == Result::kTruncated) return std::nullopt;
+  const Insn& insn = entry ? entry->insn : fresh;
+  return Glance{.mnemonic = insn.mnemonic,
+                .length = insn.length,
+                .flags_read = insn.flags_read,
+                .flags_written = insn.flags_written,
+                .falls_through = insn.flow == Flow::kNext && !(insn.flags & (kRep | kRepne | kConditional))};
 }
 
 Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& insn) const {
-  if (const EncodingCache::Entry* entry = known(bytes)) {
-    entry->fill(bytes.data(), offset, insn);
-    return entry->last ? Result::kLast : Result::kNext;
-  }
+  const EncodingCache::Entry* entry = known(bytes);
+  if (entry == nullptr) return decode_new(bytes, offset, insn, true);
+  entry->fill(bytes.data(), offset, insn);
+  return insn.flow == Flow::kNext ? Result::kNext : Result::kLast;
+}
+
+Decoder::Result Decoder::decode_new(std::span<const u8> bytes, u16 offset, Insn& insn, bool met) const {
   ZydisDecodedInstruction decoded;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   const std::size_t available = bytes.size() < 15 ? bytes.size() : 15;
@@ -199,10 +189,11 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
                        decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW;
   if (!foreign && available_[decoded.meta.isa_set]) insn.run = row ? row->bind(insn) : nullptr;
   if (insn.run == nullptr) {
+    insn.run = interp::run_ends<undefined_opcode>;
+    if (!met) return Result::kLast;
     counters_[std::string("cpu.unimplemented.") + ZydisMnemonicGetString(decoded.mnemonic)]++;
     core::log(core::LogCategory::kCpu, "no such instruction on this CPU: {}",
               ZydisMnemonicGetString(decoded.mnemonic));
-    insn.run = interp::run_ends<undefined_opcode>;
     return Result::kLast;
   }
   // Loading a segment, control or debug register changes what later instructions of the block mean.
@@ -210,10 +201,9 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
   const bool system =
       first == OperandKind::kSegment || first == OperandKind::kControl || first == OperandKind::kDebug;
   insn.flow = row->flow == Flow::kNext && system ? Flow::kEnds : row->flow;
-  const bool last = insn.flow != Flow::kNext;
   if (encodings_ && bytes.size() >= EncodingCache::kBytes)
-    encodings_->keep(bytes.data(), decoded, operands, insn, last, falls_through(decoded, row));
-  return last ? Result::kLast : Result::kNext;
+    encodings_->keep(bytes.data(), decoded, operands, insn);
+  return insn.flow == Flow::kNext ? Result::kNext : Result::kLast;
 }
 
 void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands,

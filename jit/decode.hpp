@@ -41,6 +41,9 @@ class Decoder {
 
  private:
   [[nodiscard]] const EncodingCache::Entry* known(std::span<const u8> bytes) const;
+  // An instruction of a form that is not known. `met`: it is about to run, so that it is counted if there is
+  // no such instruction.
+  [[nodiscard]] Result decode_new(std::span<const u8> bytes, u16 offset, Insn& insn, bool met) const;
   void fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Insn& insn) const;
 
   const core::CpuModel& model_;

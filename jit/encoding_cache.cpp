@@ -129,8 +129,7 @@ void EncodingCache::Entry::fill(const u8* bytes, u16 offset, Insn& to) const {
 }
 
 void EncodingCache::keep(const u8* bytes, const ZydisDecodedInstruction& from,
-                         const ZydisDecodedOperand* operands, const Insn& insn, bool last,
-                         bool falls_through) {
+                         const ZydisDecodedOperand* operands, const Insn& insn) {
   const Head at = head(bytes);
   if (at.length == 0) return;
   // Two immediates, and registers in an immediate's bits.
@@ -143,9 +142,7 @@ void EncodingCache::keep(const u8* bytes, const ZydisDecodedInstruction& from,
               .insn = insn,
               .displacement_size = static_cast<u8>(from.raw.disp.size / 8),
               .immediate_size = static_cast<u8>(from.raw.imm[0].size / 8),
-              .immediate_signed = from.raw.imm[0].is_signed != 0,
-              .last = last,
-              .falls_through = falls_through};
+              .immediate_signed = from.raw.imm[0].is_signed != 0};
   if (at.length + entry.displacement_size + entry.immediate_size != from.length) return;
   // The proof that this instruction comes out as it went in.
   Insn again;

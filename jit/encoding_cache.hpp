@@ -23,8 +23,6 @@ class EncodingCache {
     Insn insn;                                     // as first seen
     u8 displacement_size = 0, immediate_size = 0;  // in bytes
     bool immediate_signed = false;
-    bool last = false;           // ends its block
-    bool falls_through = false;  // Decoder::Glance
 
     // The instruction at `bytes`, which begin with the entry's head, `offset` bytes into its block.
     void fill(const u8* bytes, u16 offset, Insn& to) const;
@@ -43,7 +41,7 @@ class EncodingCache {
   }
   // Keeps what `bytes` were decoded to, if the form allows it.
   void keep(const u8* bytes, const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands,
-            const Insn& insn, bool last, bool falls_through);
+            const Insn& insn);
 
  private:
   static constexpr u32 kEntries = 1u << 14;

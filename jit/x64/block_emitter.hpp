@@ -10,21 +10,18 @@
 
 #include <asmjit/x86.h>
 
-#include <boost/container/deque.hpp>
 #include <functional>
 #include <optional>
 #include <vector>
 
 #include "core/cpuid.hpp"
+#include "core/large_deque.hpp"
 #include "jit/block.hpp"
 #include "jit/x64/host_assembler.hpp"
 #include "jit/x64/registers.hpp"
 #include "jit/x64/trampolines.hpp"
 
 namespace doppel::jit::x64 {
-
-// For what every block has some of, and whose address stays.
-using LargeDequeBlocks = boost::container::deque_options<boost::container::block_bytes<u32{64} << 10>>::type;
 
 // A way out of a block that the translator can join to what comes next.
 struct LinkSite {
@@ -65,7 +62,7 @@ struct Optimisations {
 };
 
 // Sites stay where they are: emitted code holds their addresses.
-using LinkSites = boost::container::deque<LinkSite, void, LargeDequeBlocks>;
+using LinkSites = core::LargeDeque<LinkSite>;
 
 // What the emitter has to know about the world.
 struct EmitterContext {

@@ -404,7 +404,9 @@ BlockEmitter::Range BlockEmitter::plan_share(const Insn& insn, const Address& ad
 
 // By how much the instruction moves what the address' registers point at; empty: by no constant.
 std::optional<i64> BlockEmitter::constant_move(const Insn& insn, const Address& address) {
-  if (address.kind != AddressKind::kRegisters) return 0;
+  // The slots of zero and RIP are beyond the 16 bits.
+  const u64 used = u64{1} << address.base | u64{1} << address.index;
+  if (address.kind != AddressKind::kRegisters || !(insn.gprs_written & used)) return 0;
   i64 moved = 0;
   for (const auto& [slot, scale] :
        {std::pair{address.base, u8{0}}, std::pair{address.index, address.scale}}) {

@@ -82,7 +82,7 @@ class Translator final : public Backend {
   EmitterContext context_;
   BlockEmitter emitter_;
   std::vector<JumpCacheEntry> jump_cache_;
-  boost::container::deque<Translation, void, LargeDequeBlocks> translations_;
+  core::LargeDeque<Translation> translations_;
   // Linear pages that jump-cache entries lead to, and the far jumps that do.
   std::unordered_map<u64, std::vector<LinkSite*>> entries_into_;
   alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
