@@ -140,7 +140,7 @@ Decoder::Decoder(const core::CpuModel& model, u32 code_bits, core::Counters& cou
 
 const EncodingCache::Entry* Decoder::known(std::span<const u8> bytes) const {
   if (bytes.size() < EncodingCache::kBytes) return nullptr;
-  if (!encodings_) encodings_ = std::make_unique<EncodingCache>(zydis_, code_bits_);
+  if (!encodings_) encodings_ = std::make_unique<EncodingCache>(code_bits_);
   return encodings_->find(encodings_->head(bytes.data()));
 }
 

@@ -36,34 +36,47 @@ u64 read(const u8* bytes, u32 size, bool is_signed) {
   return is_signed ? static_cast<u64>(static_cast<i64>(value << shift) >> shift) : value;
 }
 
-}  // namespace
-
-EncodingCache::EncodingCache(const ZydisDecoder& decoder, u32 code_bits) : code_bits_(code_bits) {
-  for (u32 opcode = 0; opcode < 256; ++opcode) {
-    learn(decoder, false, static_cast<u8>(opcode));
-    learn(decoder, true, static_cast<u8>(opcode));
-  }
-}
-
-// Asks Zydis. Some opcodes are instructions only with some ModRM, or after a mandatory prefix.
-void EncodingCache::learn(const ZydisDecoder& decoder, bool two_bytes, u8 opcode) {
+// Some opcodes are instructions only with some ModRM, or after a mandatory prefix.
+void learn(const ZydisDecoder& decoder, u32 number, EncodingCache::Opcodes& opcodes) {
   for (const u8 prefix : {0x00, 0x66, 0xf3, 0xf2})
     for (u32 modrm = 0; modrm < 256; modrm += modrm == 0x38 ? 0xc0 - 0x38 : 8) {
-      std::array<u8, kBytes> bytes{};
+      std::array<u8, EncodingCache::kBytes> bytes{};
       u32 at = 0;
       if (prefix != 0) bytes[at++] = prefix;
-      if (two_bytes) bytes[at++] = 0x0f;
-      bytes[at++] = opcode;
+      if (number >= 256) bytes[at++] = 0x0f;
+      bytes[at++] = static_cast<u8>(number);
       bytes[at] = static_cast<u8>(modrm);
       ZydisDecodedInstruction decoded;
       if (!ZYAN_SUCCESS(
               ZydisDecoderDecodeInstruction(&decoder, nullptr, bytes.data(), bytes.size(), &decoded)))
         continue;
-      exists_.set(two_bytes * 256u + opcode);
-      has_modrm_.set(two_bytes * 256u + opcode, decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM);
+      opcodes.exists.set(number);
+      opcodes.has_modrm.set(number, decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM);
       return;
     }
 }
+
+// Asks Zydis, once per mode.
+const EncodingCache::Opcodes& opcodes_of(u32 code_bits) {
+  static const auto all = [] {
+    std::array<EncodingCache::Opcodes, 3> opcodes;
+    constexpr std::pair<ZydisMachineMode, ZydisStackWidth> kModes[] = {
+        {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+        {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+        {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64}};
+    for (u32 mode = 0; mode < 3; ++mode) {
+      ZydisDecoder decoder;
+      ZydisDecoderInit(&decoder, kModes[mode].first, kModes[mode].second);
+      for (u32 number = 0; number < 512; ++number) learn(decoder, number, opcodes[mode]);
+    }
+    return opcodes;
+  }();
+  return all[code_bits / 32];
+}
+
+}  // namespace
+
+EncodingCache::EncodingCache(u32 code_bits) : code_bits_(code_bits), opcodes_(opcodes_of(code_bits)) {}
 
 // SDM Vol. 2, "Instruction Format": prefixes, REX, opcode or VEX, ModRM, SIB.
 EncodingCache::Head EncodingCache::head(const u8* bytes) const {
@@ -82,10 +95,10 @@ EncodingCache::Head EncodingCache::head(const u8* bytes) const {
       const u8 second = bytes[at++];
       if (second == 0x38 || second == 0x3a)
         ++at;
-      else if (second == 0x0f || !exists_[256u + second])
+      else if (second == 0x0f || !opcodes_.exists[256u + second])
         return {};  // 3DNow!
       else
-        modrm = has_modrm_[256u + second];
+        modrm = opcodes_.has_modrm[256u + second];
       break;
     }
     case 0xc4:
@@ -100,8 +113,8 @@ EncodingCache::Head EncodingCache::head(const u8* bytes) const {
     case 0x8f:  // XOP, and POP
       return {};
     default:
-      if (!exists_[opcode]) return {};
-      modrm = has_modrm_[opcode];
+      if (!opcodes_.exists[opcode]) return {};
+      modrm = opcodes_.has_modrm[opcode];
   }
   if (at >= kLongestHead) return {};
   if (modrm) {
@@ -148,6 +161,10 @@ void EncodingCache::keep(const u8* bytes, const ZydisDecodedInstruction& from,
   Insn again;
   entry.fill(bytes, insn.offset, again);
   if (again.disp != insn.disp || again.imm != insn.imm) return;
+  if (++kept_ > entries_.size() / 2 && bits_ < kMostBits) {
+    bits_ = kMostBits;
+    entries_.assign(std::size_t{1} << bits_, {});
+  }
   entries_[slot_of(at)] = entry;
 }
 

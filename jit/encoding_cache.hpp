@@ -4,8 +4,7 @@
 #pragma once
 
 #include <bitset>
-#include <memory>
-#include <span>
+#include <vector>
 
 #include "jit/insn.hpp"
 
@@ -30,7 +29,13 @@ class EncodingCache {
   // Bytes needed to look for an instruction: the longest one's.
   static constexpr std::size_t kBytes = 15;
 
-  EncodingCache(const ZydisDecoder& decoder, u32 code_bits);
+  // Of the one-byte map, then of the two-byte map (0F): whether there is any instruction, and whether ModRM
+  // follows.
+  struct Opcodes {
+    std::bitset<512> exists, has_modrm;
+  };
+
+  explicit EncodingCache(u32 code_bits);
 
   // `bytes`: kBytes of them.
   [[nodiscard]] Head head(const u8* bytes) const;
@@ -44,17 +49,17 @@ class EncodingCache {
             const Insn& insn);
 
  private:
-  static constexpr u32 kEntries = 1u << 14;
-  [[nodiscard]] static u32 slot_of(const Head& head) {
-    return static_cast<u32>(head.key * 0x9e3779b97f4a7c15ull >> (64 - 14));
+  // Direct-mapped. Starts small: most machines of tests run a handful of instructions.
+  static constexpr u32 kFewestBits = 9, kMostBits = 14;
+  [[nodiscard]] std::size_t slot_of(const Head& head) const {
+    return head.key * 0x9e3779b97f4a7c15ull >> (64 - bits_);
   }
-  void learn(const ZydisDecoder& decoder, bool two_bytes, u8 opcode);
 
   u32 code_bits_;
-  // By opcode, for the one-byte map and the two-byte map (0F): whether ModRM follows, and whether any
-  // instruction is known to be there.
-  std::bitset<512> has_modrm_, exists_;
-  std::unique_ptr<Entry[]> entries_ = std::make_unique<Entry[]>(kEntries);
+  const Opcodes& opcodes_;
+  u32 bits_ = kFewestBits;
+  u32 kept_ = 0;  // since it has had this size
+  std::vector<Entry> entries_{std::size_t{1} << kFewestBits};
 };
 
 }  // namespace doppel::jit
