@@ -20,7 +20,7 @@ struct Block {
   u16 count = 0;
   u8 code_bits = 0;
   bool valid = true;                       // false once its bytes may have changed
-  u16 depends_begin = 0, depends_end = 0;  // page offsets of all bytes that a translation was made from
+  u16 depends_begin = 0, depends_end = 0;  // page offsets of all bytes that it and its translation were made from
   u32 runs = 0;                            // before translation
   void* translation = nullptr;             // the backend's, or nullptr
   Block* next_in_bucket = nullptr;

@@ -134,6 +134,11 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
     ++used;
   }
 
+  const Insn& final = block.insns[used - 1];
+  constexpr u32 kLongest = 15;  // as far as bytes that are no instruction were looked at
+  const u32 looked_at = final.mnemonic == ZYDIS_MNEMONIC_INVALID ? final.offset + kLongest : block.bytes;
+  block.depends_begin = static_cast<u16>(code.physical % kPageSize);
+  block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + looked_at, kPageSize));
   decoded_ += used;
   block.count = static_cast<u16>(used);
   Insn& sentinel = block.insns[used];

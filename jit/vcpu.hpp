@@ -35,8 +35,12 @@ struct Vcpu {
 
   // Time-stamp counter: guest nanoseconds scaled to the model's frequency, plus the guest's own offset.
   [[nodiscard]] u64 tsc() const {
-    return static_cast<u64>(static_cast<u128>(clock.now()) * model.tsc_hz / core::kNanosecondsPerSecond) +
-           state.tsc_offset;
+    const u64 now = clock.now();
+    const u64 ticks =
+        model.tsc_hz == core::kNanosecondsPerSecond
+            ? now
+            : static_cast<u64>(static_cast<u128>(now) * model.tsc_hz / core::kNanosecondsPerSecond);
+    return ticks + state.tsc_offset;
   }
 
   bool raise(core::Vector vector, u32 error = 0, u64 address = 0) {

@@ -179,6 +179,7 @@ class BlockEmitter {
   // Else the interpreter runs it, to which the result leads. Clobbers EFLAGS.
   HostAssembler::Forward& only_at_cpl0(const Insn& insn);
   [[nodiscard]] bool emit_interrupts_on(const Insn& insn);
+  void emit_time_stamp(const Insn& insn);
   void emit_flags_push(const Insn& insn);
   void emit_flags_pop(const Insn& insn);
   [[nodiscard]] bool emit_mxcsr(const Insn& insn);

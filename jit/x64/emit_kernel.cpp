@@ -1,5 +1,5 @@
-// Instructions that kernels run often: interrupt flag, RFLAGS on the stack, GS, MXCSR. The common case is
-// emitted; for the rest the instruction goes to the interpreter.
+// Instructions that kernels run often: interrupt flag, RFLAGS on the stack, GS, time-stamp counter, MXCSR.
+// The common case is emitted; for the rest the instruction goes to the interpreter.
 #include "core/guest_ram.hpp"
 #include "jit/x64/block_emitter.hpp"
 
@@ -36,6 +36,10 @@ bool BlockEmitter::emit_kernel(const Insn& insn) {
     case ZYDIS_MNEMONIC_LDMXCSR:
     case ZYDIS_MNEMONIC_VLDMXCSR:
       return emit_mxcsr(insn);
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+      emit_time_stamp(insn);
+      return true;
     default:
       return false;
   }
@@ -63,6 +67,17 @@ bool BlockEmitter::emit_interrupts_on(const Insn& insn) {
   emit_near_jump(static_cast<u16>(next), false, true);
   ended_ = true;
   return true;
+}
+
+void BlockEmitter::emit_time_stamp(const Insn& insn) {
+  before_clobber(needed_by(insn));
+  a.test(DOPPEL_STATE(cr4, 4), static_cast<i32>(core::kCr4Tsd));
+  a.jump_if(CondCode::kNZ, slow_insn(insn));
+  a.call_to(context_.trampolines.read_tsc);
+  a.mov(eax, kScratch0.r32());
+  a.shr(kScratch0, 32);
+  a.mov(edx, kScratch0.r32());
+  if (insn.mnemonic == ZYDIS_MNEMONIC_RDTSCP) a.mov(ecx, DOPPEL_STATE(tsc_aux, 4));
 }
 
 void BlockEmitter::emit_flags_push(const Insn& insn) {
@@ -117,6 +132,7 @@ bool BlockEmitter::emit_mxcsr(const Insn& insn) {
   const bool store = insn.mnemonic == ZYDIS_MNEMONIC_STMXCSR || insn.mnemonic == ZYDIS_MNEMONIC_VSTMXCSR;
   if (vex && !context_.avx) return false;
   need_vectors(insn, vex);
+  if (!store) before_clobber(needed_by(insn));
   const Mem operand = guest_memory(insn, 4, store);
   if (store) {
     a.stmxcsr(operand);
@@ -125,7 +141,6 @@ bool BlockEmitter::emit_mxcsr(const Insn& insn) {
   constexpr i32 kReserved = static_cast<i32>(0xffff'0000);
   const Mem value = DOPPEL_STATE(translator.effective_address, 4);
   a.mov(kScratch1.r32(), operand);
-  before_clobber(needed_by(insn));
   a.mov(kScratch0.r32(), kScratch1.r32());
   a.and_(kScratch0.r32(), kReserved | static_cast<i32>(kMxcsrMasks));
   a.cmp(kScratch0.r32(), static_cast<i32>(kMxcsrMasks));

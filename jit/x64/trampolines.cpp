@@ -214,6 +214,8 @@ Trampolines make_trampolines(HostAssembler& a, const Callbacks& callbacks, bool 
   emit_call(a, reinterpret_cast<u64>(callbacks.fill), avx);
   t.move_x87_in = a.here();
   emit_call(a, reinterpret_cast<u64>(callbacks.move_x87_in), avx);
+  t.read_tsc = a.here();
+  emit_call(a, reinterpret_cast<u64>(callbacks.read_tsc), avx);
   t.stack_page = a.here();
   emit_stack_page(a);
   t.move_vectors_in = a.here();

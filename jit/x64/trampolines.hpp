@@ -36,6 +36,7 @@ enum class After : u32 {
 struct Callbacks {
   u8* (*fill)(core::CpuState*, u64 la);  // soft-TLB miss; nullptr: interpret
   u64 (*move_x87_in)(core::CpuState*);   // 0: x87 instructions would fault
+  u64 (*read_tsc)(core::CpuState*);
   After (*run_in_block)(core::CpuState*, const Insn*);
   After (*run_and_leave)(core::CpuState*, const Insn*);  // never kContinue
 };
@@ -56,7 +57,8 @@ struct Trampolines {
   u64 run_and_leave = 0;  // jump: the same
   // call: keep everything but EFLAGS and scratch. ZF: not moved, the instruction faults.
   u64 move_x87_in = 0, move_vectors_in = 0, move_avx_in = 0;
-  u64 lookup = 0;  // jump: kScratch0 is the RIP to go to
+  u64 read_tsc = 0;  // call: the time-stamp counter to kScratch0
+  u64 lookup = 0;    // jump: kScratch0 is the RIP to go to
 };
 
 // Generates them at the code cache's cursor. `avx`: vector registers are 32 bytes.

@@ -51,6 +51,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
           assembler_,
           {.fill = fill,
            .move_x87_in = move_x87_in,
+           .read_tsc = [](CpuState* s) { return vcpu_of(s).tsc(); },
            .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
            .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
           cpu.model.has(core::Feature::kAvx))),
@@ -71,6 +72,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
   cpu_.state.translator.jump_cache = jump_cache_.data();
   cpu_.state.translator.owner = this;
   if (!optimisations_.long_blocks) blocks_.limit_blocks(1);
+  pages_entered_.fill(kNoPage);
   interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
 }
 
@@ -114,7 +116,10 @@ void Translator::enter_jump_cache(const Translation& translation, const Place& p
   const u64 rip = cpu_.state.rip;
   if (!place.known || !optimisations_.jump_cache) return;
   jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
-  entries_into_[rip & core::kPageMask];
+  u64& entered = pages_entered_[rip / core::kPageSize % pages_entered_.size()];
+  if (entered == (rip & core::kPageMask)) return;
+  entered = rip & core::kPageMask;
+  entries_into_[entered];
 }
 
 bool Translator::runnable() const {
@@ -305,11 +310,6 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
 Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
   if (cache_.left() < kLargestBlock) clear();
   context_.kernel = cpu_.state.cpl == 0;
-  if (first == 0) {
-    block.depends_begin = static_cast<u16>(block.physical % core::kPageSize);
-    block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + block.bytes, core::kPageSize));
-  }
-
   emitter_.emit(block, first, careful);
   const u64 size = assembler_.here() - emitter_.entry();
   DOPPEL_CHECK(size <= kLargestBlock, "block of {} host bytes", size);
@@ -406,6 +406,7 @@ void Translator::forget_page(u64 linear_page) {
     if (it == entries_into_.end()) continue;
     for (LinkSite* site : it->second) site->context = 0;
     entries_into_.erase(it);
+    pages_entered_[page / core::kPageSize % pages_entered_.size()] = kNoPage;
     // The jump-cache entries of a page lie in as many places as it has bytes, next to each other.
     const u32 first = jump_cache_index(page) & ~static_cast<u32>(core::kPageSize - 1);
     for (u32 i = first; i < first + core::kPageSize; ++i)
@@ -415,6 +416,7 @@ void Translator::forget_page(u64 linear_page) {
 
 void Translator::clear() {
   entries_into_.clear();
+  pages_entered_.fill(kNoPage);
   std::fill(jump_cache_.begin(), jump_cache_.end(), JumpCacheEntry{});
   for (Translation& translation : translations_)
     if (translation.block->translation == &translation) translation.block->translation = nullptr;

@@ -85,6 +85,7 @@ class Translator final : public Backend {
   core::LargeDeque<Translation> translations_;
   // Linear pages that jump-cache entries lead to, and the far jumps that do.
   std::unordered_map<u64, std::vector<LinkSite*>> entries_into_;
+  std::array<u64, 256> pages_entered_;             // some of them, by page number: known to be there
   alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic

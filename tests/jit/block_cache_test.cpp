@@ -55,6 +55,15 @@ TEST_CASE("a block has a greatest length, and stays on its page") {
   CHECK(block->insns[0].imm == 0x0403'0201);
 }
 
+TEST_CASE("bytes that are no instruction are looked at beyond the first") {
+  CacheMachine m;
+  m.code({0x90, 0xf2, 0x41, 0xff, 0xff});  // an opcode that does not exist
+  const Block* block = m.find();
+  CHECK(block->count == 2);
+  m.dispatcher.blocks().invalidate(kRip + 4, 1);
+  CHECK(!block->valid);
+}
+
 TEST_CASE("a known block is found again, by physical address and code size") {
   CacheMachine m;
   m.code({0x90, 0xc3});

@@ -1,3 +1,4 @@
+#include <array>
 #include <functional>
 #include <thread>
 
@@ -249,6 +250,32 @@ TEST_CASE("interrupts are taken between instructions, and not in a shadow") {
   check(scenarios);
 }
 
+TEST_CASE("the time-stamp counter, and who may read it") {
+  const std::vector<u8> rdtscp = {0x0f, 0x01, 0xf9, 0xf4};
+  const auto at = [](u64 cr4) {
+    return [=](RunningMachine& m) {
+      m.cpu.state.cr4 |= cr4;
+      m.cpu.state.tsc_offset = 0x12'3456'789a;
+      m.cpu.state.tsc_aux = 0x77;
+      for (const u32 reg : {core::kRax, core::kRdx, core::kRcx}) m.cpu.state.gpr[reg] = ~u64{0};
+    };
+  };
+  const Do counted = [](RunningMachine& m) {
+    CHECK(m.cpu.state.gpr[core::kRax] == 0x3456'789a + m.clock.now());
+    CHECK(m.cpu.state.gpr[core::kRdx] == 0x12);
+    CHECK(m.cpu.state.gpr[core::kRcx] == 0x77);
+  };
+  check(std::array{Scenario{"for all", rdtscp, at(0), kInCode, 4, counted},
+                   Scenario{"for the kernel", rdtscp, at(core::kCr4Tsd), kInCode, 4, counted}});
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 3, engine);
+    m.code({0x0f, 0x31});
+    at(core::kCr4Tsd)(m);
+    CHECK(m.run() == Exit::kIdle);
+    CHECK(m.halted_in() == 13);
+  }
+}
+
 TEST_CASE("a second NMI waits for the first one's IRET") {
   for (const Engine engine : kEngines) {
     RunningMachine m(Mode::kLong, 0, engine);
@@ -422,6 +449,21 @@ TEST_CASE("memory and register files that only seem to be as before") {
        kInCode,
        6,
        [](RunningMachine& m) { CHECK((m.get<u64>(kSpare + 0xffc) & core::kCf) != 0); }},
+      // CMP EBX, [RDI]; ADD AL, -1; LDMXCSR [RDI]; SETC CL
+      {"flags that live over a load of MXCSR",
+       {0x3b, 0x1f, 0x04, 0xff, 0x0f, 0xae, 0x17, 0x0f, 0x92, 0xc1, 0xf4},
+       [](RunningMachine& m) {
+         m.cpu.state.cr4 |= core::kCr4Osfxsr;
+         m.cpu.state.gpr[core::kRax] = 0x7f02;
+         m.cpu.state.gpr[core::kRdi] = kSpare;
+         m.put<u32>(kSpare, 0x1fbf);
+       },
+       kInCode,
+       11,
+       [](RunningMachine& m) {
+         CHECK(m.cpu.state.mxcsr == 0x1fbf);
+         CHECK((m.cpu.state.gpr[core::kRcx] & 0xff) == 1);
+       }},
       // L: ADDPS XMM0, XMM0; MOV CR0, RAX; DEC ECX; CMOVZ RAX, RBX; CMP ECX, -5; JG L; HLT
       {"CR0.TS is set in a loop with SSE instructions",
        {0x0f, 0x58, 0xc0, 0x0f, 0x22, 0xc0, 0xff, 0xc9, 0x48, 0x0f, 0x44, 0xc3, 0x83, 0xf9, 0xfb, 0x7f, 0xef,
