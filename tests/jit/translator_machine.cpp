@@ -148,6 +148,13 @@ struct Machine::Parts {
   void set_up_kernel();
   void map_program(const Program& program);
 
+  // Programs in kernel mode may have written anywhere.
+  void restore_kernel() {
+    for (u64 page = 0; page < kRamSize; page += kPageSize)
+      if (std::memcmp(ram.host(page), at_first.data() + page, kPageSize) != 0)
+        put(page, std::span(at_first).subspan(page, kPageSize));
+  }
+
   void put(u64 pa, std::span<const u8> bytes) {
     if (!ram.write(pa, bytes)) throw std::logic_error("outside RAM");
   }
@@ -174,6 +181,7 @@ struct Machine::Parts {
   jit::Dispatcher dispatcher{cpu};
   std::optional<jit::x64::Translator> translator;
   bool code_written = false;
+  std::vector<u8> at_first;  // RAM before any program
 };
 
 Machine::Parts::Parts(const Engine& from) : engine(from) {
@@ -186,6 +194,7 @@ Machine::Parts::Parts(const Engine& from) : engine(from) {
     dispatcher.set_backend(&*translator);
   }
   set_up_kernel();
+  at_first.assign(ram.host(0), ram.host(0) + kRamSize);
 }
 
 void Machine::Parts::set_up_kernel() {
@@ -241,15 +250,10 @@ Machine::~Machine() = default;
 
 void Machine::load(const Program& program, const Image& image) {
   Parts& m = *parts_;
+  m.restore_kernel();
   m.map_program(program);
   m.put(kProgram, image.bytes);
-  static const std::vector<u8> kEmpty(std::max<u64>(kStackPages * kPageSize, kMaxRecords * sizeof(Record)));
-  m.put(kProgramStack, std::span(kEmpty).first(kStackPages * kPageSize));
-  m.put(kLog, std::span(kEmpty).first(kMaxRecords * sizeof(Record)));  // programs in kernel mode may read it
-  m.put(0, std::span(kEmpty).first(kPageSize));
-  m.put(kTrapStack - kPageSize, std::span(kEmpty).first(2 * kPageSize));
   m.put(kLengths, image.lengths);
-  for (u64 i = 0; i < 3; ++i) m.put64(kVariables + 8 * i, 0);
 
   CpuState& s = m.cpu.state;
   const InitialState& from = program.initial;
