@@ -15,6 +15,7 @@ BlockEmitter::BlockEmitter(HostAssembler& assembler, const EmitterContext& conte
 void BlockEmitter::emit(Block& block, u16 first, bool careful) {
   block_ = &block;
   page_offset_ = static_cast<i64>(block.physical % core::kPageSize);
+  word_ = block.code_bits / 8;
   flags_ = Flags::kMemory;
   vectors_checked_ = avx_checked_ = x87_checked_ = ended_ = false;
   sharing_ = context_.optimisations.shared_checks && !careful;
@@ -159,6 +160,12 @@ void BlockEmitter::need_x87(const Insn& insn) {
 
 void BlockEmitter::emit_insn(const Insn& insn) {
   const Optimisations& o = context_.optimisations;
+  // Reads through CS are rare, and writes fault.
+  const bool through_cs = (insn.flags & kSegmented) && insn.segment == core::kCs;
+  if (through_cs) {
+    emit_interpreted(insn);
+    return;
+  }
   if (emit_control_flow(insn) ||
       (o.native_integer && (emit_stack(insn) || emit_kernel(insn) || emit_integer(insn))) ||
       (o.native_vector && emit_vector(insn)) || (o.native_x87 && emit_x87(insn)))
@@ -168,10 +175,9 @@ void BlockEmitter::emit_insn(const Insn& insn) {
 }
 
 // kScratch0 and kScratch1 as the run trampolines want them.
-static void load_run_arguments(HostAssembler& a, const Insn* insn, i64 page_offset) {
-  a.mov(kScratch1, DOPPEL_STATE(translator.code_page, 8));
-  a.lea(kScratch1, ptr(kScratch1, static_cast<i32>(page_offset)));
-  a.mov(kScratch0, reinterpret_cast<u64>(insn));
+void BlockEmitter::load_run_arguments(const Insn& insn) {
+  load_code_address(kScratch1, page_offset_);
+  a.mov(kScratch0, reinterpret_cast<u64>(&insn));
 }
 
 void BlockEmitter::emit_interpreted(const Insn& insn) {
@@ -179,7 +185,7 @@ void BlockEmitter::emit_interpreted(const Insn& insn) {
   forget_residence();
   shares_.clear();
   if (insn.flow == Flow::kNext) {
-    load_run_arguments(a, &insn, page_offset_);
+    load_run_arguments(insn);
     const Trampolines& t = context_.trampolines;
     a.call_to(uses_mxcsr(insn) ? t.run_in_block : t.run_plain_in_block);
   } else {
@@ -195,7 +201,7 @@ HostAssembler::Forward& BlockEmitter::slow_insn(const Insn& insn) {
 }
 
 void BlockEmitter::run_and_leave(const Insn& insn) {
-  load_run_arguments(a, &insn, page_offset_);
+  load_run_arguments(insn);
   const Trampolines& t = context_.trampolines;
   a.jump(uses_mxcsr(insn) ? t.run_and_leave : t.run_plain_and_leave);
 }
@@ -204,8 +210,7 @@ void BlockEmitter::run_and_leave(const Insn& insn) {
 // Leaving.
 
 void BlockEmitter::store_rip(i64 page_offset) {
-  a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
-  a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
+  load_code_address(kScratch0, page_offset);
   a.mov(DOPPEL_STATE(rip, 8), kScratch0);
 }
 
@@ -236,8 +241,7 @@ void BlockEmitter::emit_jump(i64 page_offset, bool backward) {
   before_clobber(live_at_target(page_offset));
   const bool same_page = page_offset >= 0 && page_offset < static_cast<i64>(core::kPageSize);
   if (!context_.optimisations.chaining) {
-    a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
-    a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
+    load_code_address(kScratch0, page_offset);
     a.jump(context_.trampolines.lookup);
   } else if (same_page && !context_.crosses_page(*block_, static_cast<u16>(page_offset))) {
     emit_near_jump(static_cast<u16>(page_offset), backward);
@@ -279,8 +283,7 @@ void BlockEmitter::emit_far_jump(i64 page_offset, bool backward) {
         context_.kernel ? DOPPEL_STATE(translator.global_context, 8) : DOPPEL_STATE(translator.context, 8));
   a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, context)));
   a.jump_if(CondCode::kNE, miss);
-  a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
-  if (distance != 0) a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(distance)));
+  load_code_address(kScratch0, distance);
   a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, linear_page)));
   a.jump_if(CondCode::kNE, miss);
   a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
@@ -289,8 +292,7 @@ void BlockEmitter::emit_far_jump(i64 page_offset, bool backward) {
   a.land(miss);
   a.sub(dword_ptr(kScratch1, offsetof(LinkSite, patience)), 1);
   a.jump_if(CondCode::kS, leave);
-  a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
-  a.lea(kScratch0, ptr(kScratch0, static_cast<i32>(page_offset)));
+  load_code_address(kScratch0, page_offset);
   a.jump(context_.trampolines.lookup);
   a.land(leave);
   emit_exit_through(site, page_offset);
@@ -346,8 +348,7 @@ void BlockEmitter::emit_slow_lookup(const SlowLookup& slow) {
   }
   if (slow.unchecked) {
     a.land(bad);
-    const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
-    if (slow.undo_rsp != 0) a.lea(rsp_of_guest, ptr(rsp_of_guest, -slow.undo_rsp));
+    move_rsp(-slow.undo_rsp);
     run_and_leave(*slow.unchecked);
   }
 }

@@ -97,8 +97,8 @@ class BlockEmitter {
   // A linear address that one or two instructions compute, keeping EFLAGS.
   enum class AddressKind : u8 {
     kRegisters,  // base + index << scale + disp
-    kSegment,    // base of the segment `base` + disp
-    kCodePage,   // translator.code_page + disp
+    kSegment,    // base of the segment `base` + disp; 64-bit code
+    kCodePage,   // translator.code_page + disp; 64-bit code
     kComputed,   // none of these
   };
   struct Address {
@@ -186,7 +186,8 @@ class BlockEmitter {
   [[nodiscard]] bool emit_vector(const Insn& insn);
   [[nodiscard]] bool emit_x87(const Insn& insn);
   void emit_interpreted(const Insn& insn);
-  void run_and_leave(const Insn& insn);  // in the interpreter
+  void load_run_arguments(const Insn& insn);  // as the trampolines that run an instruction want them
+  void run_and_leave(const Insn& insn);       // in the interpreter
   // Where to jump for that; valid until the next one is asked for.
   [[nodiscard]] HostAssembler::Forward& slow_insn(const Insn& insn);
 
@@ -204,11 +205,20 @@ class BlockEmitter {
   [[nodiscard]] Mem guest_memory(const Insn& insn, u32 size, bool write, u32 alignment = 1);
   [[nodiscard]] Mem guest_memory(const Insn& insn, const Address& address, u32 size, bool write,
                                  u32 alignment = 1);
+  // At RSP + disp.
+  [[nodiscard]] Mem stack_memory(const Insn& insn, i64 disp, bool write);
   // The same for the address in kScratch0. Clobbers EFLAGS.
   [[nodiscard]] Mem computed_memory(const Insn& insn, u32 size, bool write, u32 alignment = 1);
   [[nodiscard]] Address operand_address(const Insn& insn) const;
   [[nodiscard]] Address register_address(u8 guest, i64 disp) const;
   void load_address(const Gp& to, const Address& address, i64 disp);
+  void load_code_address(const Gp& to, i64 page_offset);
+  void wrap(const Gp& address);  // to the width of linear addresses. Keeps EFLAGS
+  void move_rsp(i64 by);         // Keeps EFLAGS
+  // The part of the register that addresses and stack slots have.
+  [[nodiscard]] Gp word(const Gp& reg) const { return word_ == 8 ? Gp(reg.r64()) : Gp(reg.r32()); }
+  [[nodiscard]] bool has_segment_base(const Insn& insn) const;
+  void check_segment(const Insn& insn);
   [[nodiscard]] Mem host_operand(const Address& address, u32 size);
   void compute_address(const Insn& insn, bool with_segment);
   void tlb_entry();
@@ -219,7 +229,7 @@ class BlockEmitter {
 
   [[nodiscard]] std::optional<Range> range_of(const Insn& insn, const Address& like) const;
   [[nodiscard]] Range plan_share(const Insn& insn, const Address& address, u32 size, bool write) const;
-  [[nodiscard]] static std::optional<i64> constant_move(const Insn& insn, const Address& address);
+  [[nodiscard]] std::optional<i64> constant_move(const Insn& insn, const Address& address) const;
   [[nodiscard]] Share* find_share(const Address& address, u32 size, bool write);
   [[nodiscard]] Share* new_share(const Address& address, const Range& range);
   [[nodiscard]] static Mem share_home(const Share& share);
@@ -240,6 +250,7 @@ class BlockEmitter {
   // --- Leaving.
   void emit_jump(i64 page_offset, bool backward);  // to a target known now
   void emit_near_jump(u16 page_offset, bool backward, bool interrupt_shadow = false);
+  void load_target(const Insn& insn);
   void emit_near_branch(asmjit::x86::CondCode condition, u16 target);
   void emit_far_jump(i64 page_offset, bool backward);
   void emit_careful_site(const Insn& insn);
@@ -266,6 +277,7 @@ class BlockEmitter {
   // --- Of the block; emit() resets them.
   Block* block_ = nullptr;
   i64 page_offset_ = 0;  // of its first byte
+  u32 word_ = 8;         // bytes of addresses and of stack slots: 4 in 32-bit code, whose segments are flat
   Flags flags_ = Flags::kMemory;
   bool vectors_checked_ = false, avx_checked_ = false, x87_checked_ = false;  // resident from here on
   bool ended_ = false;                                                        // control has left the block

@@ -12,7 +12,7 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
   const i64 target = next + static_cast<i64>(insn.imm);
 
   if (const auto condition = jcc_condition(insn.mnemonic)) {
-    if (insn.op_size != 8) return false;
+    if (insn.op_size != word_) return false;
     flags_to_host();
     const u8 live = live_at_target(target);
     const bool near = target >= 0 && target < static_cast<i64>(core::kPageSize);
@@ -29,7 +29,7 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_JRCXZ:
     case ZYDIS_MNEMONIC_JECXZ: {
-      if (insn.op_size != 8) return false;
+      if (insn.op_size != word_) return false;
       slow_exits_.push_back({{}, target, target <= next, flags_});
       // The jump reaches 127 bytes only: over the one that is not taken, JMP with an 8-bit displacement.
       constexpr u8 kAddressSize = 0x67, kJrcxz = 0xe3, kJmpShort = 0xeb;
@@ -41,40 +41,32 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
     }
 
     case ZYDIS_MNEMONIC_JMP: {
-      if ((insn.flags & kFar) || insn.op_size != 8) return false;
+      if ((insn.flags & kFar) || insn.op_size != word_) return false;
       if (insn.op[0].kind == OperandKind::kImmediate) {
         emit_jump(target, target <= next);
         ended_ = true;
         return true;
       }
       before_clobber(kAllFlags);
-      if (insn.op[0].kind == OperandKind::kMemory)
-        a.mov(kScratch0, guest_memory(insn, 8, false));
-      else
-        load_guest(kScratch0, insn.op[0].reg / 8);
+      load_target(insn);
       emit_jump_to_rip(&insn);
       return true;
     }
 
     case ZYDIS_MNEMONIC_CALL: {
-      if ((insn.flags & kFar) || insn.op_size != 8) return false;
+      if ((insn.flags & kFar) || insn.op_size != word_) return false;
       const bool direct = insn.op[0].kind == OperandKind::kImmediate;
-      const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
       const Mem home = DOPPEL_STATE(rip, 8);  // holds an indirect target while the return address is pushed
       before_clobber(kAllFlags);
-      if (insn.op[0].kind == OperandKind::kMemory)
-        a.mov(kScratch0, guest_memory(insn, 8, false));
-      else if (!direct)
-        load_guest(kScratch0, insn.op[0].reg / 8);
       if (!direct) {
+        load_target(insn);
         check_canonical(insn);
         a.mov(home, kScratch0);
       }
-      const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
-      a.mov(kScratch1, DOPPEL_STATE(translator.code_page, 8));
-      a.lea(kScratch1, ptr(kScratch1, static_cast<i32>(next)));
-      a.mov(pushed, kScratch1);
-      a.lea(rsp_of_guest, ptr(rsp_of_guest, -8));
+      const Mem pushed = stack_memory(insn, -i64{word_}, true);
+      load_code_address(kScratch1, next);
+      a.mov(pushed, word(kScratch1));
+      move_rsp(-i64{word_});
       if (direct) {
         emit_jump(target, target <= next);
         ended_ = true;
@@ -86,18 +78,27 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
     }
 
     case ZYDIS_MNEMONIC_RET: {
-      if ((insn.flags & kFar) || insn.op_size != 8) return false;
-      const Gp rsp_of_guest = gpq(kHostOf[core::kRsp]);
-      const i32 popped = 8 + static_cast<i32>(static_cast<u16>(insn.imm));
+      if ((insn.flags & kFar) || insn.op_size != word_) return false;
+      const i32 popped = static_cast<i32>(word_) + static_cast<i32>(static_cast<u16>(insn.imm));
       before_clobber(kAllFlags);
-      a.mov(kScratch0, guest_memory(insn, register_address(core::kRsp, 0), 8, false));
-      a.lea(rsp_of_guest, ptr(rsp_of_guest, popped));
+      a.mov(word(kScratch0), stack_memory(insn, 0, false));
+      move_rsp(popped);
       emit_jump_to_rip(&insn, popped);
       return true;
     }
 
     default:
       return false;
+  }
+}
+
+// Of an indirect jump: to kScratch0.
+void BlockEmitter::load_target(const Insn& insn) {
+  if (insn.op[0].kind == OperandKind::kMemory) {
+    a.mov(word(kScratch0), guest_memory(insn, word_, false));
+  } else {
+    load_guest(kScratch0, insn.op[0].reg / 8);
+    wrap(kScratch0);
   }
 }
 

@@ -68,57 +68,56 @@ bool is_single_multiply(const Insn& insn) {
 }  // namespace
 
 bool BlockEmitter::emit_stack(const Insn& insn) {
-  const Gp guest_rsp = gpq(kHostOf[core::kRsp]);
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH: {
       const bool immediate = insn.op[0].kind == OperandKind::kImmediate;
-      if (insn.op_size != 8 || insn.op[0].kind == OperandKind::kSegment) return false;
+      if (insn.op_size != word_ || insn.op[0].kind == OperandKind::kSegment) return false;
       const Mem spilled = DOPPEL_STATE(translator.pushed, 8);
       const bool from_memory = insn.op[0].kind == OperandKind::kMemory;
       if (from_memory) {
-        a.mov(kScratch1, guest_memory(insn, 8, false));
+        a.mov(word(kScratch1), guest_memory(insn, word_, false));
         a.mov(spilled, kScratch1);
       }
-      const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
+      const Mem pushed = stack_memory(insn, -i64{word_}, true);
       if (immediate) {
         a.mov(pushed, static_cast<i64>(static_cast<i32>(insn.imm)));
       } else if (from_memory) {
         a.mov(kScratch1, spilled);
-        a.mov(pushed, kScratch1);
+        a.mov(pushed, word(kScratch1));
       } else if (const u8 host = host_of(insn.op[0]); host == kInMemory) {
         a.mov(kScratch1, gpr_home(insn.op[0].reg / 8));
         a.mov(pushed, kScratch1);
       } else {
-        a.mov(pushed, gpq(host));
+        a.mov(pushed, sized(host, word_));
       }
-      a.lea(guest_rsp, ptr(guest_rsp, -8));
+      move_rsp(-i64{word_});
       return true;
     }
     case ZYDIS_MNEMONIC_POP: {
-      if (insn.op_size != 8 || insn.op[0].kind != OperandKind::kGpr) return false;
-      const Mem popped = guest_memory(insn, register_address(core::kRsp, 0), 8, false);
+      if (insn.op_size != word_ || insn.op[0].kind != OperandKind::kGpr) return false;
+      const Mem popped = stack_memory(insn, 0, false);
       const u8 host = host_of(insn.op[0]);
       if (host == kInMemory) {
         a.mov(kScratch1, popped);
         a.mov(gpr_home(insn.op[0].reg / 8), kScratch1);
       } else {
-        a.mov(gpq(host), popped);
+        a.mov(sized(host, word_), popped);
       }
-      if (insn.op[0].reg != core::kRsp * 8) a.lea(guest_rsp, ptr(guest_rsp, 8));
+      if (insn.op[0].reg != core::kRsp * 8) move_rsp(word_);
       return true;
     }
     case ZYDIS_MNEMONIC_LEAVE: {
-      if (insn.op_size != 8) return false;
-      const Mem saved = guest_memory(insn, register_address(core::kRbp, 0), 8, false);
-      a.lea(guest_rsp, ptr(rbp, 8));
-      a.mov(rbp, saved);
+      if (insn.op_size != word_) return false;
+      const Mem saved = guest_memory(insn, register_address(core::kRbp, 0), word_, false);
+      a.lea(word(gpq(kHostOf[core::kRsp])), ptr(rbp, static_cast<i32>(word_)));
+      a.mov(word(rbp), saved);
       return true;
     }
     case ZYDIS_MNEMONIC_LEA: {
       const u8 host = host_of(insn.op[0]);
       const u32 size = insn.op[0].size;
       Insn plain = insn;  // LEA takes no segment
-      plain.flags &= static_cast<u16>(~kSegmentBase);
+      plain.flags &= static_cast<u16>(~(kSegmentBase | kSegmented));
       const Address address = operand_address(plain);
       if (size >= 4 && host != kInMemory && address.kind == AddressKind::kRegisters) {
         // A register that lives in memory passes through the target, which may be the other one.
@@ -188,7 +187,7 @@ bool BlockEmitter::emit_bit_string(const Insn& insn) {
   const Mem spilled = DOPPEL_STATE(translator.effective_address, 8);
   const u32 guest = insn.op[1].reg / 8u;
   const auto id = host_instruction(insn.mnemonic);
-  if (size < 4 || !id || insn.address_size != 8) return false;
+  if (size < 4 || !id || insn.address_size != word_) return false;
   const u8 needed = needed_by(insn);
   before_clobber(needed);
   compute_address(insn, true);
@@ -197,6 +196,7 @@ bool BlockEmitter::emit_bit_string(const Insn& insn) {
   a.sar(kScratch1, 3);
   a.and_(kScratch1, -static_cast<i32>(size));
   a.add(kScratch0, kScratch1);
+  wrap(kScratch0);
   const Mem operand = computed_memory(insn, size, insn.mnemonic != ZYDIS_MNEMONIC_BT);
   load_guest(kScratch1, guest);
   a.and_(kScratch1.r32(), size * 8 - 1);

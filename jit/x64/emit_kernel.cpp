@@ -25,9 +25,11 @@ bool BlockEmitter::emit_kernel(const Insn& insn) {
       a.mov(DOPPEL_STATE(kernel_gs_base, 8), kScratch0);
       std::erase_if(shares_, [](const Share& share) { return share.address.kind == AddressKind::kSegment; });
       return true;
+    case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ:
       emit_flags_push(insn);
       return true;
+    case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
       emit_flags_pop(insn);
       return true;
@@ -81,7 +83,6 @@ void BlockEmitter::emit_time_stamp(const Insn& insn) {
 }
 
 void BlockEmitter::emit_flags_push(const Insn& insn) {
-  const Gp guest_rsp = gpq(kHostOf[core::kRsp]);
   const Mem image = DOPPEL_STATE(translator.effective_address, 8);
   flags_to_host();
   a.pushfq();
@@ -90,19 +91,18 @@ void BlockEmitter::emit_flags_push(const Insn& insn) {
   a.and_(kScratch0.r32(), static_cast<i32>(core::kArithmeticFlags));
   a.or_(kScratch0, DOPPEL_STATE(rflags, 8));
   a.mov(image, kScratch0);
-  const Mem pushed = guest_memory(insn, register_address(core::kRsp, -8), 8, true);
+  const Mem pushed = stack_memory(insn, -i64{word_}, true);
   a.mov(kScratch1, image);
-  a.mov(pushed, kScratch1);
-  a.lea(guest_rsp, ptr(guest_rsp, -8));
+  a.mov(pushed, word(kScratch1));
+  move_rsp(-i64{word_});
 }
 
 // At CPL 0, where nothing but IF and the arithmetic flags changes, and no interrupt waits for IF.
 void BlockEmitter::emit_flags_pop(const Insn& insn) {
   constexpr u64 kSame = core::kTf | core::kDf | core::kIopl | core::kNt | core::kAc | core::kId;
-  const Gp guest_rsp = gpq(kHostOf[core::kRsp]);
   HostAssembler::Forward disabled;
   before_clobber(needed_by(insn));
-  a.mov(kScratch1, guest_memory(insn, register_address(core::kRsp, 0), 8, false));
+  a.mov(word(kScratch1), stack_memory(insn, 0, false));
   HostAssembler::Forward& slow = only_at_cpl0(insn);
   a.mov(kScratch0, DOPPEL_STATE(rflags, 8));
   a.xor_(kScratch0, kScratch1);
@@ -123,7 +123,7 @@ void BlockEmitter::emit_flags_pop(const Insn& insn) {
   a.and_(kScratch1.r32(), 1);
   a.or_(kScratch0.r32(), kScratch1.r32());
   a.mov(DOPPEL_STATE(translator.flags, 4), kScratch0.r32());
-  a.lea(guest_rsp, ptr(guest_rsp, 8));
+  move_rsp(word_);
 }
 
 // The host's MXCSR is the guest's, as long as all exceptions are masked.

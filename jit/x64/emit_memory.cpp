@@ -17,14 +17,15 @@ constexpr i32 kOffsetInPage = core::kPageSize - 1;
 constexpr i64 kWidestShare = 256;
 
 // By how much the instruction changes a general register that it writes; empty: by no constant.
-std::optional<i64> constant_step(const Insn& insn, u8 guest) {
+std::optional<i64> constant_step(const Insn& insn, u8 guest, u32 word) {
   const Operand& to = insn.op[0];
-  const bool is_target = to.kind == OperandKind::kGpr && to.reg == guest * 8 && to.size == 8;
+  const bool is_target = to.kind == OperandKind::kGpr && to.reg == guest * 8 && to.size == word;
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
-      return guest == core::kRsp && insn.op_size == 8 ? std::optional<i64>(-8) : std::nullopt;
+      return guest == core::kRsp && insn.op_size == word ? std::optional<i64>(-i64{word}) : std::nullopt;
     case ZYDIS_MNEMONIC_POP:
-      return guest == core::kRsp && insn.op_size == 8 && !is_target ? std::optional<i64>(8) : std::nullopt;
+      return guest == core::kRsp && insn.op_size == word && !is_target ? std::optional<i64>(word)
+                                                                       : std::nullopt;
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB: {
       if (!is_target || insn.op[1].kind != OperandKind::kImmediate) return std::nullopt;
@@ -36,7 +37,7 @@ std::optional<i64> constant_step(const Insn& insn, u8 guest) {
     case ZYDIS_MNEMONIC_DEC:
       return is_target ? std::optional<i64>(-1) : std::nullopt;
     case ZYDIS_MNEMONIC_LEA:
-      if (!is_target || insn.base != guest || insn.index != core::kGprZero || insn.address_size != 8)
+      if (!is_target || insn.base != guest || insn.index != core::kGprZero || insn.address_size != word)
         return std::nullopt;
       return insn.disp;
     default:
@@ -55,19 +56,19 @@ bool fits(i64 value) {
 
 BlockEmitter::Address BlockEmitter::operand_address(const Insn& insn) const {
   Address address{insn.base, insn.index, insn.scale, insn.disp, AddressKind::kRegisters};
-  const bool segment = insn.flags & kSegmentBase;
+  const bool segment = has_segment_base(insn);
   const bool no_index = insn.index == core::kGprZero;
   if (insn.base == core::kGprRip && no_index && !segment) {
     address.kind = AddressKind::kCodePage;
     address.disp += page_offset_;
-  } else if (segment && insn.base == core::kGprZero && no_index) {
+  } else if (segment && word_ == 8 && insn.base == core::kGprZero && no_index) {
     address.kind = AddressKind::kSegment;
     address.base = insn.segment;
   } else if (segment || insn.base == core::kGprRip || (in_memory(insn.base) && in_memory(insn.index)) ||
-             (insn.base == core::kGprZero && no_index)) {
+             (word_ == 8 && insn.base == core::kGprZero && no_index)) {
     address.kind = AddressKind::kComputed;
   }
-  if (insn.address_size != 8 || !fits(address.disp) || !fits(address.disp + kWidestShare) ||
+  if (insn.address_size != word_ || !fits(address.disp) || !fits(address.disp + kWidestShare) ||
       !fits(address.disp - kWidestShare) || insn.index > core::kGprZero)
     address.kind = AddressKind::kComputed;
   return address;
@@ -84,8 +85,30 @@ static Mem home_of_base(u8 base, bool segment, bool code_page) {
   return gpr_home(base);
 }
 
+// FS and GS; the other segments are flat.
+bool BlockEmitter::has_segment_base(const Insn& insn) const {
+  return (insn.flags & kSegmentBase) ||
+         ((insn.flags & kSegmented) && (insn.segment == core::kFs || insn.segment == core::kGs));
+}
+
+void BlockEmitter::wrap(const Gp& address) {
+  if (word_ == 4) a.mov(address.r32(), address.r32());
+}
+
+void BlockEmitter::move_rsp(i64 by) {
+  const Gp guest_rsp = gpq(kHostOf[core::kRsp]);
+  if (by != 0) a.lea(word(guest_rsp), ptr(guest_rsp, static_cast<i32>(by)));
+}
+
+void BlockEmitter::load_code_address(const Gp& to, i64 page_offset) {
+  a.mov(to, DOPPEL_STATE(translator.code_page, 8));
+  if (page_offset != 0) a.lea(word(to), ptr(to, static_cast<i32>(page_offset)));
+}
+
 // to = the linear address with another displacement. Keeps EFLAGS. Not for kComputed.
-void BlockEmitter::load_address(const Gp& to, const Address& address, i64 disp) {
+void BlockEmitter::load_address(const Gp& register64, const Address& address, i64 disp) {
+  // 32-bit code has all its registers in the host's; the upper half of what they add up to is dropped.
+  const Gp to = word(register64);
   const i32 d = static_cast<i32>(disp);
   const bool code_page = address.kind == AddressKind::kCodePage;
   const bool segment = address.kind == AddressKind::kSegment;
@@ -99,7 +122,9 @@ void BlockEmitter::load_address(const Gp& to, const Address& address, i64 disp) 
     return;
   }
   const bool has_base = address.base != core::kGprZero;
-  if (has_index && in_memory(address.index)) {
+  if (!has_base && !has_index) {
+    a.mov(to, static_cast<u32>(d));
+  } else if (has_index && in_memory(address.index)) {
     a.mov(to, gpr_home(address.index));
     if (has_base)
       a.lea(to, ptr(gpq(kHostOf[address.base]), to, address.scale, d));
@@ -118,6 +143,11 @@ void BlockEmitter::load_address(const Gp& to, const Address& address, i64 disp) 
 // kScratch0. Clobbers kScratch0 and kScratch1, keeps EFLAGS.
 Mem BlockEmitter::host_operand(const Address& address, u32 size) {
   const i32 disp = static_cast<i32>(address.disp);
+  if (word_ == 4) {  // the sum of the address' parts may have to wrap
+    load_address(kScratch1, address, address.disp);
+    a.lea(kScratch0, ptr(kScratch0, kScratch1));
+    return ptr(kScratch0, 0, size);
+  }
   if (address.kind == AddressKind::kCodePage) return ptr(kScratch0, disp & kOffsetInPage, size);
   const bool segment = address.kind == AddressKind::kSegment;
   const bool has_index = address.index != core::kGprZero && !segment;
@@ -138,7 +168,6 @@ Mem BlockEmitter::host_operand(const Address& address, u32 size) {
 
 // The effective (with_segment: linear) address in kScratch0. Clobbers kScratch1.
 void BlockEmitter::compute_address(const Insn& insn, bool with_segment) {
-  const bool narrow = insn.address_size != 8;
   i64 disp = insn.disp;
   if (insn.base == core::kGprRip) {
     a.mov(kScratch0, DOPPEL_STATE(translator.code_page, 8));
@@ -163,10 +192,12 @@ void BlockEmitter::compute_address(const Insn& insn, bool with_segment) {
     a.mov(kScratch1, disp);
     a.lea(kScratch0, ptr(kScratch0, kScratch1));
   }
-  if (narrow) a.mov(kScratch0.r32(), kScratch0.r32());
-  if (with_segment && (insn.flags & kSegmentBase)) {
+  if (insn.address_size == 4) a.mov(kScratch0.r32(), kScratch0.r32());
+  if (insn.address_size == 2) a.movzx(kScratch0.r32(), kScratch0.r16());
+  if (with_segment && has_segment_base(insn)) {
     a.mov(kScratch1, segment_base(insn.segment));
     a.lea(kScratch0, ptr(kScratch0, kScratch1));
+    wrap(kScratch0);
   }
 }
 
@@ -230,8 +261,28 @@ Mem BlockEmitter::guest_memory(const Insn& insn, u32 size, bool write, u32 align
   if (address.kind != AddressKind::kComputed && !crosses)
     return guest_memory(insn, address, size, write, alignment);
   before_clobber(needed_by(insn));
+  if (word_ == 4 && has_segment_base(insn)) check_segment(insn);
   compute_address(insn, true);
   return computed_memory(insn, size, write, alignment);
+}
+
+Mem BlockEmitter::stack_memory(const Insn& insn, i64 disp, bool write) {
+  return guest_memory(insn, register_address(core::kRsp, disp), word_, write);
+}
+
+// In 32-bit code, accesses through FS and GS are emitted for segments of 4 GiB that may be written. Clobbers
+// EFLAGS.
+void BlockEmitter::check_segment(const Insn& insn) {
+  constexpr i32 kWanted = core::kSegPresent | core::kSegS | core::kSegWritable;
+  constexpr i32 kLooked = kWanted | core::kSegCode | core::kSegExpandDown;
+  HostAssembler::Forward& slow = slow_insn(insn);
+  a.cmp(segment_field(insn.segment, offsetof(core::SegmentRegister, limit), 4), -1);
+  a.jump_if(CondCode::kNE, slow);
+  a.mov(kScratch0.r32(), segment_field(insn.segment, offsetof(core::SegmentRegister, selector), 4));
+  a.shr(kScratch0.r32(), 16);
+  a.and_(kScratch0.r32(), kLooked);
+  a.cmp(kScratch0.r32(), kWanted);
+  a.jump_if(CondCode::kNE, slow);
 }
 
 // An address of many parts: spilled, so that a miss need not compute it again.
@@ -356,12 +407,12 @@ std::optional<BlockEmitter::Range> BlockEmitter::range_of(const Insn& insn, cons
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_CALL:
-      if (insn.op_size != 8 || insn.op[0].kind == OperandKind::kMemory) return std::nullopt;
-      return of(register_address(core::kRsp, -8), 8, true);
+      if (insn.op_size != word_ || insn.op[0].kind == OperandKind::kMemory) return std::nullopt;
+      return of(register_address(core::kRsp, -i64{word_}), word_, true);
     case ZYDIS_MNEMONIC_POP:
     case ZYDIS_MNEMONIC_RET:
-      if (insn.op_size != 8 || insn.op[0].kind == OperandKind::kMemory) return std::nullopt;
-      return of(register_address(core::kRsp, 0), 8, false);
+      if (insn.op_size != word_ || insn.op[0].kind == OperandKind::kMemory) return std::nullopt;
+      return of(register_address(core::kRsp, 0), word_, false);
     case ZYDIS_MNEMONIC_LEA:
     case ZYDIS_MNEMONIC_NOP:
       return std::nullopt;
@@ -403,7 +454,7 @@ BlockEmitter::Range BlockEmitter::plan_share(const Insn& insn, const Address& ad
 }
 
 // By how much the instruction moves what the address' registers point at; empty: by no constant.
-std::optional<i64> BlockEmitter::constant_move(const Insn& insn, const Address& address) {
+std::optional<i64> BlockEmitter::constant_move(const Insn& insn, const Address& address) const {
   // The slots of zero and RIP are beyond the 16 bits.
   const u64 used = u64{1} << address.base | u64{1} << address.index;
   if (address.kind != AddressKind::kRegisters || !(insn.gprs_written & used)) return 0;
@@ -411,7 +462,7 @@ std::optional<i64> BlockEmitter::constant_move(const Insn& insn, const Address& 
   for (const auto& [slot, scale] :
        {std::pair{address.base, u8{0}}, std::pair{address.index, address.scale}}) {
     if (slot >= 16 || !(insn.gprs_written >> slot & 1)) continue;
-    const auto step = constant_step(insn, slot);
+    const auto step = constant_step(insn, slot, word_);
     if (!step || !fits(*step)) return std::nullopt;
     moved += *step << scale;
   }

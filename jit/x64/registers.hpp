@@ -51,10 +51,12 @@ inline Mem gpr_home(u32 number, u32 size = 8, u32 byte = 0) {
 inline Mem vector_home(u32 number, u32 size) {
   return state_field(offsetof(core::CpuState, vec) + number * sizeof(core::VectorRegister), size);
 }
+inline Mem segment_field(u32 number, std::size_t offset, u32 size) {
+  return state_field(offsetof(core::CpuState, segment) + number * sizeof(core::SegmentRegister) + offset,
+                     size);
+}
 inline Mem segment_base(u32 number) {
-  return state_field(offsetof(core::CpuState, segment) + number * sizeof(core::SegmentRegister) +
-                         offsetof(core::SegmentRegister, base),
-                     8);
+  return segment_field(number, offsetof(core::SegmentRegister, base), 8);
 }
 
 }  // namespace doppel::jit::x64

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "jit/interp/semantics.hpp"
 #include "jit/listing.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
 #include "jit/x64/x87_residence.hpp"
@@ -89,8 +90,8 @@ u32 Translator::usable() const {
 }
 
 u64 Translator::context(bool global) const {
-  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 | cpu_.state.cpl << 1 |
-         (global ? 1 : 0);
+  return (global ? cpu_.mmu.global_generation() : cpu_.mmu.generation()) << 8 |
+         static_cast<u64>(cpu_.state.code_bits == 32) << 3 | cpu_.state.cpl << 1 | (global ? 1 : 0);
 }
 
 void Translator::refresh_contexts() {
@@ -122,12 +123,29 @@ void Translator::enter_jump_cache(const Translation& translation, const Place& p
   entries_into_[entered];
 }
 
+// Whether 32-bit code sees linear addresses only: CS, SS, DS and ES begin at 0 and end at 4 GiB, and all but
+// CS may be written.
+static bool flat(const CpuState& s) {
+  constexpr u32 kData = core::kSegPresent | core::kSegS | core::kSegWritable;
+  for (const core::Segment i : {core::kSs, core::kDs, core::kEs}) {
+    const core::SegmentRegister& segment = s.segment[i];
+    if (segment.base != 0 || segment.limit != ~u32{0} ||
+        (segment.attributes & (kData | core::kSegCode | core::kSegExpandDown)) != kData)
+      return false;
+  }
+  const core::SegmentRegister& code = s.segment[core::kCs];
+  return code.base == 0 && code.limit == ~u32{0} && (s.segment[core::kSs].attributes & core::kSegDb);
+}
+
 bool Translator::runnable() const {
-  return cpu_.state.code_bits == 64 && (cpu_.state.mxcsr & kMxcsrMasks) == kMxcsrMasks;
+  const CpuState& s = cpu_.state;
+  return (s.code_bits == 64 || (s.code_bits == 32 && flat(s))) && (s.mxcsr & kMxcsrMasks) == kMxcsrMasks;
 }
 
 bool Translator::ready(Block& block) {
   if (!runnable()) return false;
+  // What lies across the end of the 32-bit address space faults.
+  if (block.code_bits == 32 && cpu_.state.rip + block.bytes > u64{1} << 32) return false;
   if (block.translation == nullptr) {
     if (++block.runs <= optimisations_.hot_runs) return false;
     block.translation = &translate(block, 0, false);
@@ -209,6 +227,7 @@ u8* Translator::fill(CpuState* state, u64 la) {
   const u32 size = state->translator.access & 0xff;
   if ((state->cr0 & core::kCr0Am) && (state->rflags & core::kAc) && state->cpl == 3) return nullptr;
   const bool crosses = la % core::kPageSize + size > core::kPageSize;
+  if (crosses && state->code_bits == 32 && la + size > u64{1} << 32) return nullptr;  // beyond any limit
   if (!(state->translator.access & 0x100))
     return crosses ? load_across_pages(cpu, la, size) : cpu.mmu.direct(la, mmu::Access::kRead);
   if (crosses) return nullptr;
@@ -247,12 +266,11 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   const bool fell_through = cpu.last == &pair[1];
   const bool usable_as_before = !uses_x87_state(original) || x87_usable(s);
   // Code that the instruction changed may be this block's.
-  if (fell_through && !leave && usable_as_before && forgotten == self.forgotten_ &&
-      (s.mxcsr & kMxcsrMasks) == kMxcsrMasks)
+  if (fell_through && !leave && usable_as_before && forgotten == self.forgotten_ && self.runnable())
     return After::kContinue;
-  if (fell_through) s.rip = s.gpr[core::kGprRip] + original.offset + original.length;
-  if (s.attention.load(std::memory_order_relaxed) || s.code_bits != 64 ||
-      s.activity != core::Activity::kRunning || (s.mxcsr & kMxcsrMasks) != kMxcsrMasks || s.fault.pending)
+  if (fell_through) s.rip = interp::rip_after(cpu, original);
+  if (s.attention.load(std::memory_order_relaxed) || s.activity != core::Activity::kRunning ||
+      !self.runnable() || s.fault.pending)
     return After::kLeave;
   if (cpl != 3 && s.cpl == 3 && --s.translator.user_entries_left <= 0) return After::kLeave;
   self.refresh_contexts();

@@ -1,5 +1,5 @@
-// The translator for x86-64 hosts: translates hot blocks of 64-bit code, links them, and runs them. One per
-// vCPU. Made by core/machine; the dispatcher sees it as a jit::Backend.
+// The translator for x86-64 hosts: translates hot blocks of 64-bit code, and of 32-bit code in flat segments,
+// links them, and runs them. One per vCPU. Made by core/machine; the dispatcher sees it as a jit::Backend.
 #pragma once
 
 #include <array>
