@@ -481,6 +481,114 @@ TEST_CASE("memory and register files that only seem to be as before") {
   check(scenarios);
 }
 
+TEST_CASE("32-bit code: addresses wrap, segments limit") {
+  static constexpr u32 kValue = 0x1234'5678;
+  constexpr u8 kHigh = kSpare >> 16;  // of a displacement with zeros below
+  const auto with = [](auto change) {
+    return [=](RunningMachine& m) {
+      m.put<u32>(kSpare, kValue);
+      change(m.cpu.state);
+    };
+  };
+  const Do same = with([](CpuState&) {});
+  const Do loaded = [](RunningMachine& m) { CHECK(m.cpu.state.gpr[core::kRax] == kValue); };
+  const Scenario scenarios[] = {
+      {"an absolute address", {0xa1, 0, 0, kHigh, 0, 0xf4}, same, kInCode, 6, loaded, Mode::kProtected},
+      {"base and displacement wrap",  // MOV EAX, [EBX + kSpare + 16]
+       {0x8b, 0x83, 0x10, 0, kHigh, 0, 0xf4},
+       with([](CpuState& s) { s.gpr[core::kRbx] = 0xffff'fff0; }),
+       kInCode,
+       7,
+       loaded,
+       Mode::kProtected},
+      {"index and displacement wrap",  // MOV EAX, [ECX * 8 + kSpare + 64]
+       {0x8b, 0x04, 0xcd, 0x40, 0, kHigh, 0, 0xf4},
+       with([](CpuState& s) { s.gpr[core::kRcx] = 0xffff'fff8; }),
+       kInCode,
+       8,
+       loaded,
+       Mode::kProtected},
+      {"16-bit addresses",  // MOV EAX, [BX + SI]
+       {0x67, 0x8b, 0x00, 0xf4},
+       [](RunningMachine& m) {
+         m.put<u32>(0x7000, kValue);
+         m.cpu.state.gpr[core::kRbx] = 0x1'f000;
+         m.cpu.state.gpr[core::kRsi] = 0x8000;
+       },
+       kInCode,
+       4,
+       loaded,
+       Mode::kProtected},
+      {"across the end of 4 GiB", {0xa1, 0xfe, 0xff, 0xff, 0xff, 0xf4}, same, 13, 0, {}, Mode::kProtected, 1},
+      {"the same through SS",  // MOV EAX, [EBP - 2]
+       {0x8b, 0x45, 0xfe, 0xf4},
+       with([](CpuState& s) { s.gpr[core::kRbp] = 0; }),
+       12,
+       0,
+       {},
+       Mode::kProtected,
+       1},
+      {"a base of FS",
+       {0x64, 0xa1, 0, 0, 0, 0, 0xf4},
+       with([](CpuState& s) { s.segment[core::kFs].base = kSpare; }),
+       kInCode,
+       7,
+       loaded,
+       Mode::kProtected},
+      {"a limit of FS",
+       {0x64, 0xa1, 0, 0, kHigh, 0, 0xf4},
+       with([](CpuState& s) { s.segment[core::kFs].limit = kSpare; }),
+       13,
+       0,
+       {},
+       Mode::kProtected,
+       1},
+      {"GS that may only be read",
+       {0x65, 0xa3, 0, 0, kHigh, 0, 0xf4},
+       with([](CpuState& s) { s.segment[core::kGs].attributes &= static_cast<u16>(~core::kSegWritable); }),
+       13,
+       0,
+       {},
+       Mode::kProtected,
+       1},
+      {"reading through CS", {0x2e, 0xa1, 0, 0, kHigh, 0, 0xf4}, same, kInCode, 7, loaded, Mode::kProtected},
+      {"writing through CS", {0x2e, 0xa3, 0, 0, kHigh, 0, 0xf4}, same, 13, 0, {}, Mode::kProtected, 1},
+      {"DS that is not flat",
+       {0xa1, 4, 0, 0, 0, 0xf4},
+       with([](CpuState& s) { s.segment[core::kDs].base = kSpare - 4; }),
+       kInCode,
+       6,
+       loaded,
+       Mode::kProtected},
+      // PUSH 5; PUSHFD; POP ECX; CALL +1; HLT; POP EBX; PUSH EBX; RET
+      {"the stack",
+       {0x6a, 5, 0x9c, 0x59, 0xe8, 1, 0, 0, 0, 0xf4, 0x5b, 0x53, 0xc3},
+       with([](CpuState& s) { s.gpr[core::kRsp] = kSpare + 0x1000; }),
+       kInCode,
+       10,
+       [](RunningMachine& m) {
+         CHECK(m.cpu.state.gpr[core::kRsp] == kSpare + 0xffc);
+         CHECK(m.get<u32>(kSpare + 0xffc) == 5);
+         CHECK(m.cpu.state.gpr[core::kRcx] == core::kFlagsFixed);
+         CHECK(m.cpu.state.gpr[core::kRbx] == kRip + 9);
+       },
+       Mode::kProtected},
+  };
+  check(scenarios);
+}
+
+#ifdef DOPPEL_TRANSLATOR_X64
+TEST_CASE("32-bit code is translated where segments are flat") {
+  for (const bool is_flat : {false, true}) {
+    RunningMachine m(Mode::kProtected, 0, Engine::kTranslator);
+    if (!is_flat) m.cpu.state.segment[core::kEs].base = 16;
+    m.code({0x31, 0xc0, 0xf4});
+    CHECK(m.run() == Exit::kIdle);
+    CHECK((m.counters["jit.blocks translated"] != 0) == is_flat);
+  }
+}
+#endif
+
 TEST_CASE("code that a device changes runs changed") {
   for (const Engine engine : kEngines) {
     RunningMachine m(Mode::kLong, 0, engine);
