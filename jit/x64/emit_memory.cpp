@@ -106,9 +106,9 @@ void BlockEmitter::load_code_address(const Gp& to, i64 page_offset) {
 }
 
 // to = the linear address with another displacement. Keeps EFLAGS. Not for kComputed.
-void BlockEmitter::load_address(const Gp& register64, const Address& address, i64 disp) {
+void BlockEmitter::load_address(const Gp& target, const Address& address, i64 disp) {
   // 32-bit code has all its registers in the host's; the upper half of what they add up to is dropped.
-  const Gp to = word(register64);
+  const Gp to = word_ == 4 ? Gp(target.r32()) : target;
   const i32 d = static_cast<i32>(disp);
   const bool code_page = address.kind == AddressKind::kCodePage;
   const bool segment = address.kind == AddressKind::kSegment;
