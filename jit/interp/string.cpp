@@ -182,9 +182,11 @@ u64 chunk(Vcpu& cpu, const Insn& insn, u64 count, Movs<T>*) {
   if (elements == 0) return 0;
   elements = contiguous<T>(cpu, insn, core::kEs, kDestination, elements, mmu::Access::kWrite, to);
   const u64 bytes = elements * sizeof(T);
-  // A destination inside the source repeats a pattern: element by element.
-  if (elements == 0 || (to > from && to < from + bytes)) return 0;
-  std::memmove(to, from, bytes);
+  if (elements == 0) return 0;
+  if (to > from && to < from + bytes)  // repeats a pattern: what is stored is loaded again
+    for (u64 i = 0; i < bytes; i += sizeof(T)) std::memmove(to + i, from + i, sizeof(T));
+  else
+    std::memmove(to, from, bytes);
   advance(cpu, insn, kSource, bytes);
   advance(cpu, insn, kDestination, bytes);
   return elements;

@@ -167,7 +167,8 @@ void BlockEmitter::emit_insn(const Insn& insn) {
     return;
   }
   if (emit_control_flow(insn) ||
-      (o.native_integer && (emit_stack(insn) || emit_kernel(insn) || emit_integer(insn))) ||
+      (o.native_integer &&
+       (emit_stack(insn) || emit_string(insn) || emit_kernel(insn) || emit_integer(insn))) ||
       (o.native_vector && emit_vector(insn)) || (o.native_x87 && emit_x87(insn)))
     update_shares(insn);
   else

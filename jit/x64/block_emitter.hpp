@@ -171,6 +171,7 @@ class BlockEmitter {
   void emit_insn(const Insn& insn);
   [[nodiscard]] bool emit_control_flow(const Insn& insn);
   [[nodiscard]] bool emit_stack(const Insn& insn);
+  [[nodiscard]] bool emit_string(const Insn& insn);
   [[nodiscard]] bool emit_integer(const Insn& insn);
   [[nodiscard]] bool emit_divide(const Insn& insn);
   [[nodiscard]] bool emit_bit_string(const Insn& insn);

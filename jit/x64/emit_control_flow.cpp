@@ -40,6 +40,17 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       return true;
     }
 
+    case ZYDIS_MNEMONIC_LOOP: {
+      if (insn.op_size != word_ || insn.address_size != word_) return false;
+      slow_exits_.push_back({{}, target, target <= next, flags_});
+      a.lea(word(rcx), ptr(rcx, -1));
+      constexpr u8 kAddressSize = 0x67, kJrcxz = 0xe3;  // over the jump
+      const u8 bytes[] = {kAddressSize, kJrcxz, 5};
+      a.embed(bytes + (word_ == 8), sizeof bytes - (word_ == 8));
+      a.jump(slow_exits_.back().entry);
+      return true;
+    }
+
     case ZYDIS_MNEMONIC_JMP: {
       if ((insn.flags & kFar) || insn.op_size != word_) return false;
       if (insn.op[0].kind == OperandKind::kImmediate) {

@@ -12,19 +12,6 @@ using asmjit::Operand_;
 
 namespace {
 
-Gp sized(u8 host, u32 size) {
-  switch (size) {
-    case 1:
-      return gpb(host);
-    case 2:
-      return gpw(host);
-    case 4:
-      return gpd(host);
-    default:
-      return gpq(host);
-  }
-}
-
 // Instructions that are the same on the host, whose operands are all visible or keep their registers.
 const std::bitset<ZYDIS_MNEMONIC_MAX_VALUE + 1>& plain_instructions() {
   static const auto set = [] {

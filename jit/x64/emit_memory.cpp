@@ -20,6 +20,9 @@ constexpr i64 kWidestShare = 256;
 std::optional<i64> constant_step(const Insn& insn, u8 guest, u32 word) {
   const Operand& to = insn.op[0];
   const bool is_target = to.kind == OperandKind::kGpr && to.reg == guest * 8 && to.size == word;
+  // Downwards they leave the block.
+  if ((guest == core::kRsi || guest == core::kRdi) && insn.address_size == word && string_form(insn))
+    return insn.op_size;
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
       return guest == core::kRsp && insn.op_size == word ? std::optional<i64>(-i64{word}) : std::nullopt;

@@ -123,4 +123,33 @@ namespace doppel::jit::x64 {
   }
 }
 
+// MOVS, LODS and STOS without a repeat prefix.
+struct StringForm {
+  u32 size;
+  bool loads, stores;
+};
+
+[[nodiscard]] inline std::optional<StringForm> string_form(const Insn& insn) {
+  if (insn.flags & (kSimd | kRep | kRepne)) return std::nullopt;  // SIMD: the other MOVSD
+  switch (insn.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+      return StringForm{insn.op_size, true, true};
+    case ZYDIS_MNEMONIC_LODSB:
+    case ZYDIS_MNEMONIC_LODSW:
+    case ZYDIS_MNEMONIC_LODSD:
+    case ZYDIS_MNEMONIC_LODSQ:
+      return StringForm{insn.op_size, true, false};
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+      return StringForm{insn.op_size, false, true};
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace doppel::jit::x64

@@ -38,6 +38,20 @@ inline constexpr u32 kMxcsrMasks = 0x1f80;
 inline const Gp kScratch0 = asmjit::x86::r14;
 inline const Gp kScratch1 = asmjit::x86::r15;
 
+// The low `size` bytes of a host register.
+[[nodiscard]] inline Gp sized(u8 host, u32 size) {
+  switch (size) {
+    case 1:
+      return asmjit::x86::gpb(host);
+    case 2:
+      return asmjit::x86::gpw(host);
+    case 4:
+      return asmjit::x86::gpd(host);
+    default:
+      return asmjit::x86::gpq(host);
+  }
+}
+
 // [rsp + offset of a CpuState field]
 inline Mem state_field(std::size_t offset, u32 size) {
   return asmjit::x86::ptr(asmjit::x86::rsp, static_cast<i32>(offset), size);

@@ -481,6 +481,67 @@ TEST_CASE("memory and register files that only seem to be as before") {
   check(scenarios);
 }
 
+TEST_CASE("string instructions, one by one and repeated") {
+  // From kSpare + 16 to `to`, `count` elements.
+  const auto copy = [](u64 to, u64 count, u64 rflags = core::kFlagsFixed) {
+    return [=](RunningMachine& m) {
+      for (u8 i = 0; i < 32; ++i) m.put<u8>(kSpare + i, i);
+      m.cpu.state.gpr[core::kRsi] = kSpare + 16;
+      m.cpu.state.gpr[core::kRdi] = to;
+      m.cpu.state.gpr[core::kRcx] = count;
+      m.cpu.state.rflags = rflags;
+    };
+  };
+  const auto bytes = [](u64 at, std::vector<u8> expected, u64 rdi) {
+    return [=](RunningMachine& m) {
+      CHECK(std::vector<u8>(m.ram.host(at), m.ram.host(at) + expected.size()) == expected);
+      CHECK(m.cpu.state.gpr[core::kRdi] == rdi);
+    };
+  };
+  const u64 down = core::kFlagsFixed | core::kDf, to = kSpare + 64, edge = kSpare + 0xffe;
+  for (const Mode mode : {Mode::kProtected, Mode::kLong}) {
+    const Scenario scenarios[] = {
+        {"MOVSB and LOOP",
+         {0xa4, 0xe2, 0xfd, 0xf4},
+         copy(to, 4),
+         kInCode,
+         4,
+         bytes(to, {16, 17, 18, 19, 0}, to + 4),
+         mode},
+        {"MOVSD across a page end",
+         {0xa5, 0xf4},
+         copy(edge, 1),
+         kInCode,
+         2,
+         bytes(edge, {16, 17, 18, 19, 0}, edge + 4),
+         mode},
+        {"MOVSB downwards",
+         {0xa4, 0xe2, 0xfd, 0xf4},
+         copy(to, 3, down),
+         kInCode,
+         4,
+         bytes(to - 2, {14, 15, 16, 0}, to - 3),
+         mode},
+        {"LODSW, STOSB", {0x66, 0xad, 0xaa, 0xf4}, copy(to, 0), kInCode, 4, bytes(to, {16, 0}, to + 1), mode},
+        {"REP MOVSB onto itself",
+         {0xf3, 0xa4, 0xf4},
+         copy(kSpare + 18, 7),
+         kInCode,
+         3,
+         bytes(kSpare + 16, {16, 17, 16, 17, 16, 17, 16, 17, 16, 25}, kSpare + 25),
+         mode},
+        {"REP MOVSD onto itself",
+         {0xf3, 0xa5, 0xf4},
+         copy(kSpare + 18, 2),
+         kInCode,
+         3,
+         bytes(kSpare + 16, {16, 17, 16, 17, 18, 19, 18, 19, 22, 23, 26}, kSpare + 26),
+         mode},
+    };
+    check(scenarios);
+  }
+}
+
 TEST_CASE("32-bit code: addresses wrap, segments limit") {
   static constexpr u32 kValue = 0x1234'5678;
   constexpr u8 kHigh = kSpare >> 16;  // of a displacement with zeros below
