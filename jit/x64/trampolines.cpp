@@ -223,15 +223,22 @@ Trampolines make_trampolines(HostAssembler& a, const Callbacks& callbacks, bool 
   t.move_avx_in = a.here();
   emit_move_vectors_in(a, kAvxUsable, avx);
 
+  const u64 revalidate = a.here();
+  emit_call(a, reinterpret_cast<u64>(callbacks.revalidate), avx);
   t.lookup = a.here();
-  Forward miss, not_running;
+  Forward miss, not_running, stale;
   a.mov(DOPPEL_STATE(rip, 8), kScratch0);
   emit_jump_cache_probe(a, false, miss, not_running);
   a.land(not_running);
   a.mov(kScratch0, DOPPEL_STATE(translator.global_context, 8));
   a.cmp(ptr(kScratch1, offsetof(JumpCacheEntry, context)), kScratch0);
-  a.jump_if(CondCode::kNE, miss);
+  a.jump_if(CondCode::kNE, stale);
   a.jmp(ptr(kScratch1, offsetof(JumpCacheEntry, code), 8));
+  a.land(stale);
+  a.mov(kScratch0, DOPPEL_STATE(rip, 8));
+  a.call_to(revalidate);
+  a.jump_if(CondCode::kZ, miss);
+  a.jmp(kScratch0);
   a.land(miss);
   a.mov(DOPPEL_STATE(translator.link_site, 8), 0);
   a.jump(t.exit);

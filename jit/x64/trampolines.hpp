@@ -11,12 +11,14 @@
 
 namespace doppel::jit::x64 {
 
-// Direct-mapped by RIP; filled by the translator. `code` is the entry of a translation.
+// Direct-mapped by RIP; filled by the translator. `code` is the entry of a translation. An entry whose
+// context is not the running one may hold all the same: the callback `revalidate` sees.
 struct JumpCacheEntry {
   u64 rip = ~u64{0};
   u64 context = 0;
   u64 code = 0;
-  u64 unused = 0;
+  u64 made_from =
+      0;  // the physical page that the translation was made from, plus its code size; 0: of two pages
 };
 static_assert(sizeof(JumpCacheEntry) == 32, "indexed with a shift by 5");
 inline constexpr u32 kJumpCacheEntries = 16384;
@@ -37,6 +39,8 @@ struct Callbacks {
   u8* (*fill)(core::CpuState*, u64 la);  // soft-TLB miss; nullptr: interpret
   u64 (*move_x87_in)(core::CpuState*);   // 0: x87 instructions would fault
   u64 (*read_tsc)(core::CpuState*);
+  // The code for `rip`, which is in its jump-cache entry, if that holds in the running context; else 0.
+  u64 (*revalidate)(core::CpuState*, u64 rip);
   After (*run_in_block)(core::CpuState*, const Insn*);
   After (*run_and_leave)(core::CpuState*, const Insn*);  // never kContinue
 };

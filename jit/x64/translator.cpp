@@ -53,6 +53,7 @@ Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optim
           {.fill = fill,
            .move_x87_in = move_x87_in,
            .read_tsc = [](CpuState* s) { return vcpu_of(s).tsc(); },
+           .revalidate = revalidate,
            .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
            .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
           cpu.model.has(core::Feature::kAvx))),
@@ -116,11 +117,35 @@ Translator::Place Translator::place_of(const Block& block) {
 void Translator::enter_jump_cache(const Translation& translation, const Place& place) {
   const u64 rip = cpu_.state.rip;
   if (!place.known || !optimisations_.jump_cache) return;
-  jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, 0};
-  u64& entered = pages_entered_[rip / core::kPageSize % pages_entered_.size()];
-  if (entered == (rip & core::kPageMask)) return;
-  entered = rip & core::kPageMask;
-  entries_into_[entered];
+  const Block& block = *translation.block;
+  const u64 made_from =
+      block.second_page == kNoPage ? (block.physical & core::kPageMask) | block.code_bits : 0;
+  jump_cache_[jump_cache_index(rip)] = {rip, context(place.global), translation.entry, made_from};
+  note_entry_into(rip & core::kPageMask);
+}
+
+void Translator::note_entry_into(u64 page) {
+  u64& entered = pages_entered_[page / core::kPageSize % pages_entered_.size()];
+  if (entered == page) return;
+  entered = page;
+  entries_into_[page];
+}
+
+// After a flush of the TLB most of what ran before is still where it was.
+u64 Translator::revalidate(CpuState* state, u64 rip) {
+  Vcpu& cpu = vcpu_of(state);
+  auto& self = *static_cast<Translator*>(state->translator.owner);
+  JumpCacheEntry& entry = self.jump_cache_[jump_cache_index(rip)];
+  mmu::Mmu::Code code;
+  if (!cpu.mmu.fetch(rip, code)) {
+    state->fault.pending = false;  // the dispatcher will meet it again
+    return 0;
+  }
+  if (((code.physical & core::kPageMask) | state->code_bits) != entry.made_from) return 0;
+  ++self.revalidated_;
+  self.note_entry_into(rip & core::kPageMask);
+  entry.context = self.context(code.global);
+  return entry.code;
 }
 
 // Whether 32-bit code sees linear addresses only: CS, SS, DS and ES begin at 0 and end at 4 GiB, and all but
@@ -284,6 +309,7 @@ void Translator::publish_counters() {
           interpreted_[m];
   const std::pair<const char*, u64> counts[] = {{"jit.soft-TLB misses", fills_},
                                                 {"jit.x87 state moved to the host", x87_moves_},
+                                                {"jit.jump-cache entries revalidated", revalidated_},
                                                 {"jit.chain misses", chain_misses_},
                                                 {"jit.lookup misses", lookup_misses_},
                                                 {"jit.translations forgotten", forgotten_},

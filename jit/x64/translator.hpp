@@ -55,6 +55,7 @@ class Translator final : public Backend {
   };
   [[nodiscard]] Place place_of(const Block& block);
   void enter_jump_cache(const Translation& translation, const Place& place);
+  void note_entry_into(u64 page);  // a jump-cache entry leads there
   [[nodiscard]] bool runnable() const;
   Translation& translate(Block& block, u16 first, bool careful);
   [[nodiscard]] Translation* careful_tail(LinkSite& site);
@@ -68,6 +69,7 @@ class Translator final : public Backend {
   static u8* fill(core::CpuState* state, u64 la);
   static u8* load_across_pages(Vcpu& cpu, u64 la, u32 size);
   static u64 move_x87_in(core::CpuState* state);
+  static u64 revalidate(core::CpuState* state, u64 rip);
   static After run_insn(core::CpuState* state, const Insn& original, bool leave);
 
   Vcpu& cpu_;
@@ -89,6 +91,7 @@ class Translator final : public Backend {
   alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
   u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
+  u64 revalidated_ = 0;           // jump-cache entries
   u64 fills_ = 0;                 // soft-TLB misses of translated code
   u64 x87_moves_ = 0;             // of the x87 state into the host's FPU
   u64 chain_misses_ = 0, lookup_misses_ = 0;  // jumps that left translated code for want of a translation
