@@ -21,7 +21,7 @@ struct JumpCacheEntry {
       0;  // the physical page that the translation was made from, plus its code size; 0: of two pages
 };
 static_assert(sizeof(JumpCacheEntry) == 32, "indexed with a shift by 5");
-inline constexpr u32 kJumpCacheEntries = 16384;
+inline constexpr u32 kJumpCacheEntries = 65536;
 // Index of a RIP: (rip XOR rip >> 12) modulo the number of entries.
 inline u32 jump_cache_index(u64 rip) {
   return static_cast<u32>((rip ^ (rip >> 12)) % kJumpCacheEntries);
