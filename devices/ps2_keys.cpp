@@ -118,10 +118,10 @@ constexpr Key kKeys[] = {
 };
 
 constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
-    {"return", "enter"},       {"esc", "escape"},   {"shift", "left-shift"}, {"ctrl", "left-ctrl"},
-    {"control", "left-ctrl"},  {"alt", "left-alt"}, {"altgr", "right-alt"},  {"super", "left-super"},
-    {"del", "delete"},         {"ins", "insert"},   {"pgup", "page-up"},     {"pgdn", "page-down"},
-    {"sysrq", "print-screen"}, {"break", "pause"},
+    {"return", "enter"},     {"ret", "enter"},          {"esc", "escape"},   {"shift", "left-shift"},
+    {"ctrl", "left-ctrl"},   {"control", "left-ctrl"},  {"alt", "left-alt"}, {"altgr", "right-alt"},
+    {"super", "left-super"}, {"del", "delete"},         {"ins", "insert"},   {"pgup", "page-up"},
+    {"pgdn", "page-down"},   {"sysrq", "print-screen"}, {"break", "pause"},
 };
 
 // Keysyms of the same keys in another state (Num Lock off, Shift held) or on other keyboards.

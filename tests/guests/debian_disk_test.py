@@ -50,7 +50,7 @@ class DebianDisk(unittest.TestCase):
             self.assertIn("Debian GNU/Linux 12 debian tty1", self.command(doppel, "fold -w 80 /dev/vcs1"))
             for line in ("root", "doppel", "tty > typed"):
                 self.control("send-keys", line)
-                self.control("send-key", "ret")
+                self.control("send-key", "enter")
                 self.command(doppel, "sleep 3")
             self.assertIn("/dev/tty1", self.command(doppel, "cat typed"))
             self.control("screenshot", self.folder / "screen.png")
