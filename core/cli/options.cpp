@@ -9,6 +9,7 @@
 
 #include "bios/firmware_image.hpp"
 #include "core/cli/disk_option.hpp"
+#include "core/cli/net_option.hpp"
 #include "core/log.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/spelling.hpp"
@@ -99,7 +100,7 @@ constexpr DiskOption kDiskOptions[] = {
 std::vector<std::string> normalised_arguments(int argc, char** argv) {
   static const std::vector<std::string> kSameName = {
       "-kernel", "-initrd", "-append", "-serial", "-cpu", "-no-reboot", "-cdrom", "-snapshot",
-      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot"};
+      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot",  "-nic"};
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
@@ -126,6 +127,8 @@ std::string qemu_hint(const std::string& argument) {
       {"-device", "leave it out: isa-debug-exit is always at port 0xf4"},
       {"-debugcon", "use --debugcon file:PATH"},
       {"-blockdev", "use --disk FILE[,if=virtio|ide][,format=FORMAT][,readonly][,snapshot]"},
+      {"-netdev", "use --net user, which makes the network and its card"},
+      {"-net", "use --net user, which makes the network and its card"},
       {"-fdb", "there is one floppy drive: use --floppy FILE"},
   };
   for (const auto& [name, hint] : kHints)
@@ -222,6 +225,15 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
     option->type_name(disk.type)->allow_extra_args(false);
     if (!disk.help) option->group("");
   }
+  std::vector<std::string> net_words;
+  run->add_option("--net", net_words,
+                  "Network card; may be repeated: user (NAT; ,hostfwd=tcp:127.0.0.1:2222-:22, ,restrict=on, "
+                  ",tftp=DIR, ,bootfile=FILE), link=NAME (to another machine), tap[,ifname=NAME], or none "
+                  "(default). For each ,mac=ADDRESS and ,model=virtio")
+      ->type_name("NETWORK[,...]")
+      ->allow_extra_args(false);
+  std::vector<std::string> nic_words;
+  run->add_option("--nic", nic_words)->allow_extra_args(false)->group("");
   run->add_flag("--snapshot", snapshot, "Throw away in the end what the guest writes to its disks");
   for (auto* command : {run, selftest}) {
     command->add_option("-m,--memory", memory, "Guest RAM; a plain number is MiB")
@@ -309,6 +321,12 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
       if (const auto* sentence = std::get_if<std::string>(&parsed_disk)) return usage(*sentence);
       options.disks.push_back(std::get<machine::DiskConfig>(std::move(parsed_disk)));
       if (snapshot) options.disks.back().snapshot = true;
+    }
+  for (const auto& [name, words] : {std::pair{"--net", &net_words}, std::pair{"-nic", &nic_words}})
+    for (const std::string& text : *words) {
+      auto parsed_net = parse_net(name, text);
+      if (const auto* sentence = std::get_if<std::string>(&parsed_net)) return usage(*sentence);
+      if (auto& net = std::get<0>(parsed_net)) options.nets.push_back(std::move(*net));
     }
   const bool bootable = !options.bios.empty() || !boot.empty() || !options.disks.empty();  // by firmware
   if (run->parsed() && options.kernel.empty() && !bootable)

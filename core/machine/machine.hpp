@@ -16,6 +16,7 @@
 #include "core/cpuid.hpp"
 #include "core/machine/console.hpp"
 #include "core/machine/disk_config.hpp"
+#include "core/machine/net_config.hpp"
 #include "core/machine/vcpu_work.hpp"
 #include "devices/char_backend.hpp"
 
@@ -51,6 +52,7 @@ struct MachineConfig {
   std::vector<u8> initrd;
   std::string command_line;
   std::vector<DiskConfig> disks;
+  std::vector<NetConfig> nets;
   bool linux_32bit_entry = false;
   std::vector<u8> firmware;  // an image that passed check_firmware(); runs instead of a kernel
   bios::BootOptions boot;    // for the firmware

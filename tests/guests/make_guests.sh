@@ -1,7 +1,9 @@
 #!/bin/bash
 # Fetches Debian's kernel and busybox with apt and makes the guest that `./dev run` and tests/guests boot:
-#   make_guests.sh DIRECTORY   ->  DIRECTORY/vmlinuz, DIRECTORY/initramfs.cpio, DIRECTORY/disk_modules.cpio
-# The last is the kernel's disk drivers, for a test to append to the initramfs: 'modprobe -a $(cat /disk-modules)'.
+#   make_guests.sh DIRECTORY   ->  DIRECTORY/vmlinuz, DIRECTORY/initramfs.cpio, DIRECTORY/disk_modules.cpio and
+#                                  DIRECTORY/net_modules.cpio
+# The last two are the kernel's drivers of disks, and of network cards and other virtio devices, for a test to append to
+# the initramfs: 'modprobe -a $(cat /disk-modules)'.
 # Does nothing when all are there and newer than the files they are made from. Needs no root.
 set -euo pipefail
 
@@ -64,11 +66,13 @@ make_initramfs() {
   say "initramfs: $(basename "$deb"), $(stat -c %s "$out/initramfs.cpio") bytes"
 }
 
-# The drivers of virtio and IDE disks with what they depend on, as busybox's own depmod sees it.
-make_disk_modules() {
-  [[ -s $out/disk_modules.cpio && ! $0 -nt $out/disk_modules.cpio ]] && return
+# modules NAME MODULE...: the kernel's modules with what they depend on, as busybox's own depmod sees it, into
+# NAME_modules.cpio; /NAME-modules lists them.
+make_modules() {
+  local name=$1
+  shift
+  [[ -s $out/${name}_modules.cpio && ! $0 -nt $out/${name}_modules.cpio ]] && return
   local package deb busybox unpacked root module version folder
-  local modules=(virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs)
   package=$(kernel_package)
   deb=$(download "$package")
   unpacked=$(mktemp -d "$(realpath "$out")/modules.XXXXXX")
@@ -80,22 +84,23 @@ make_disk_modules() {
   "$busybox" depmod -b "$unpacked" "$version"
   root=$unpacked/root
   mkdir -p "$root/$folder"
-  printf '%s\n' "${modules[@]}" > "$root/disk-modules"
+  printf '%s\n' "$@" > "$root/$name-modules"
   # A line of modules.dep: a module, a colon, everything it needs.
-  for module in "${modules[@]}"; do
-    grep -E "(^|/)$module\.ko:" "$unpacked/$folder/modules.dep"
+  for module in "$@"; do
+    grep -E "(^|/)${module//[-_]/[-_]}\.ko:" "$unpacked/$folder/modules.dep"
   done > "$unpacked/wanted"
   tr -d : < "$unpacked/wanted" | tr ' ' '\n' | sed '/^$/d' | sort -u > "$unpacked/files"
   (cd "$unpacked/$folder" && xargs cp --parents -t "$root/$folder") < "$unpacked/files"
   "$busybox" depmod -b "$root" "$version"
   (cd "$root" && find . -print0 | LC_ALL=C sort -z | cpio --quiet --null --create --format=newc --owner=+0:+0) \
-    > "$out/disk_modules.new"
-  mv "$out/disk_modules.new" "$out/disk_modules.cpio"
+    > "$out/${name}_modules.new"
+  mv "$out/${name}_modules.new" "$out/${name}_modules.cpio"
   rm -rf "$unpacked"
-  say "disk drivers: $(stat -c %s "$out/disk_modules.cpio") bytes"
+  say "$name drivers: $(stat -c %s "$out/${name}_modules.cpio") bytes"
 }
 
 mkdir -p "$out"
 make_kernel
 make_initramfs
-make_disk_modules
+make_modules disk virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs
+make_modules net virtio_pci virtio_net virtio_rng virtio_console virtio_balloon
