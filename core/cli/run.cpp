@@ -135,6 +135,7 @@ int run_machine(const RunOptions& options) {
   config.command_line = options.append;
   config.disks = options.disks;
   config.nets = options.nets;
+  config.peripherals = options.peripherals;
   config.linux_32bit_entry = options.linux_32bit_entry;
   config.no_reboot = options.no_reboot;
   config.selftest = options.selftest;

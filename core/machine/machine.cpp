@@ -14,6 +14,7 @@
 #include "core/machine/host_input.hpp"
 #include "core/machine/networking.hpp"
 #include "core/machine/pc_board.hpp"
+#include "core/machine/peripherals.hpp"
 #include "core/machine/state_report.hpp"
 #include "core/machine/storage.hpp"
 #include "core/machine/vcpu_memory.hpp"
@@ -85,6 +86,7 @@ struct Machine::Parts {
                .translations_changed = [this] { cpu.mmu.flush_all(); }}),
         storage(machine.config_.disks, board, machine.counters_, poster(machine)),
         networking(machine.config_.nets, board, machine.counters_, poster(machine)),
+        peripherals(machine.config_.peripherals, board, machine.counters_, events, poster(machine)),
         cpu_memory(machine.config_.cpu, board.memory, board.ports, board.local_apic, board.clock,
                    machine.counters_),
         cpu(*cpu_memory),
@@ -143,6 +145,7 @@ struct Machine::Parts {
   PcBoard board;
   Storage storage;
   Networking networking;
+  Peripherals peripherals;
   VcpuMemory cpu_memory;
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
@@ -252,6 +255,13 @@ std::size_t Machine::serial_input(std::span<const u8> bytes) {
 void Machine::on_serial_room(std::function<void()> callback) {
   std::lock_guard guard(device_lock_);
   serial_room_ = std::move(callback);
+}
+
+bool Machine::set_balloon(u64 bytes) {
+  std::lock_guard guard(device_lock_);
+  auto* balloon = parts_->peripherals.balloon();
+  if (balloon) balloon->set_target(bytes);
+  return balloon;
 }
 
 Display& Machine::display() {
