@@ -66,37 +66,11 @@ make_initramfs() {
   say "initramfs: $(basename "$deb"), $(stat -c %s "$out/initramfs.cpio") bytes"
 }
 
-# modules NAME MODULE...: the kernel's modules with what they depend on, as busybox's own depmod sees it, into
-# NAME_modules.cpio; /NAME-modules lists them.
+# make_modules NAME MODULE... -> NAME_modules.cpio
 make_modules() {
-  local name=$1
-  shift
-  [[ -s $out/${name}_modules.cpio && ! $0 -nt $out/${name}_modules.cpio ]] && return
-  local package deb busybox unpacked root module version folder
-  package=$(kernel_package)
-  deb=$(download "$package")
-  unpacked=$(mktemp -d "$(realpath "$out")/modules.XXXXXX")
-  dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$unpacked" ./lib/modules
-  dpkg-deb --fsys-tarfile "$(download busybox-static)" | tar -x -C "$unpacked" ./bin/busybox
-  busybox=$unpacked/bin/busybox
-  version=$(ls "$unpacked/lib/modules")
-  folder=lib/modules/$version
-  "$busybox" depmod -b "$unpacked" "$version"
-  root=$unpacked/root
-  mkdir -p "$root/$folder"
-  printf '%s\n' "$@" > "$root/$name-modules"
-  # A line of modules.dep: a module, a colon, everything it needs.
-  for module in "$@"; do
-    grep -E "(^|/)${module//[-_]/[-_]}\.ko:" "$unpacked/$folder/modules.dep"
-  done > "$unpacked/wanted"
-  tr -d : < "$unpacked/wanted" | tr ' ' '\n' | sed '/^$/d' | sort -u > "$unpacked/files"
-  (cd "$unpacked/$folder" && xargs cp --parents -t "$root/$folder") < "$unpacked/files"
-  "$busybox" depmod -b "$root" "$version"
-  (cd "$root" && find . -print0 | LC_ALL=C sort -z | cpio --quiet --null --create --format=newc --owner=+0:+0) \
-    > "$out/${name}_modules.new"
-  mv "$out/${name}_modules.new" "$out/${name}_modules.cpio"
-  rm -rf "$unpacked"
-  say "$name drivers: $(stat -c %s "$out/${name}_modules.cpio") bytes"
+  local to=$out/$1_modules.cpio
+  [[ -s $to && ! $0 -nt $to && ! $here/pack_modules.sh -nt $to ]] && return
+  "$here/pack_modules.sh" "$(download "$(kernel_package)")" "$(download busybox-static)" "$to" "$@"
 }
 
 mkdir -p "$out"
