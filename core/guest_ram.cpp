@@ -71,6 +71,15 @@ void GuestRam::written_in_place(u64 pa, u64 size) const {
   }
 }
 
+bool GuestRam::give_to_host(u64 pa, u64 size) const {
+  if (size == 0 || !is_ram(*this, pa, size)) return false;
+  const u64 first = (pa + kPageSize - 1) & kPageMask, end = (pa + size) & kPageMask;
+  if (first >= end) return false;
+  written_in_place(first, end - first);
+  // The RAM is shared memory: MADV_DONTNEED would only drop this mapping of it.
+  return ::madvise(host(first), end - first, MADV_REMOVE) == 0;
+}
+
 bool GuestRam::write(u64 pa, std::span<const u8> data) {
   if (data.empty()) return true;
   if (!is_ram(*this, pa, data.size())) return false;

@@ -9,10 +9,10 @@
 namespace doppel::core {
 
 const std::vector<std::string>& log_category_names() {
-  static const std::vector<std::string> names = {"cpu",  "mmu",     "jit",    "int",   "msr",
-                                                 "port", "mmio",    "pci",    "timer", "serial",
-                                                 "boot", "machine", "storage"};
-  static_assert(static_cast<int>(LogCategory::kCount) == 13, "one name per category");
+  static const std::vector<std::string> names = {"cpu",  "mmu",     "jit",     "int",   "msr",
+                                                 "port", "mmio",    "pci",     "timer", "serial",
+                                                 "boot", "machine", "storage", "net"};
+  static_assert(static_cast<int>(LogCategory::kCount) == 14, "one name per category");
   return names;
 }
 

@@ -26,6 +26,7 @@ enum class LogCategory : u8 {
   kBoot,
   kMachine,
   kStorage,
+  kNet,
   kCount
 };
 

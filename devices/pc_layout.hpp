@@ -49,6 +49,11 @@ inline constexpr u8 kIoApicPinPit = 2;  // where the 8254 arrives at the I/O API
 // --- PCI slots of bus 0.
 inline constexpr u32 kPciSlotVga = 2;  // where firmware and QEMU's guests look first
 
+inline constexpr u32 kSlotNetworkCards = 3;  // the first of the network cards' slots, one each
+inline constexpr u32 kMostNetworkCards = 5;
+inline constexpr u32 kSlotVirtioOthers = 24;  // the first slot of entropy source, balloon, console, shares
+inline constexpr u32 kMostVirtioOthers = 8;
+
 // --- Physical memory.
 inline constexpr u64 kVgaWindow = 0xa'0000;       // legacy VGA memory, 128 KiB
 inline constexpr u64 kFirmwareTables = 0xe'0000;  // RSDP and ACPI tables when no firmware image runs; 128 KiB

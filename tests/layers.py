@@ -38,6 +38,7 @@ CONFINED = {
     "CLI/": ("core/cli/",),
     "spdlog/": ("core/",),
     "libnbd": ("devices/storage/",),
+    "slirp/": ("devices/net/",),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

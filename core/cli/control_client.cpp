@@ -35,6 +35,7 @@ const std::vector<std::pair<const char*, std::vector<Parameter>>>& parameters() 
   static const std::vector<std::pair<const char*, std::vector<Parameter>>> all = {
       {"status", {}},
       {"screen-text", {}},
+      {"balloon", {{"mib", kNumber}}},
       {"reset", {}},
       {"quit", {}},
       {"screenshot", {{"file", kFile}}},

@@ -6,28 +6,13 @@
 #include <map>
 #include <vector>
 
+#include "core/cli/words.hpp"
 #include "core/spelling.hpp"
 
 namespace doppel::cli {
 namespace {
 
 using machine::DiskConfig;
-
-// At commas, but not at double ones, which stand for one.
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> words(1);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != ',') {
-      words.back() += text[i];
-    } else if (i + 1 < text.size() && text[i + 1] == ',') {
-      words.back() += ',';
-      ++i;
-    } else {
-      words.emplace_back();
-    }
-  }
-  return words;
-}
 
 template <class Value>
 std::string choose(const std::string& key, const std::string& word, const std::map<std::string, Value>& known,
@@ -96,7 +81,7 @@ DiskConfig::Interface interface_of(const std::string& option) {
 std::variant<DiskConfig, std::string> parse_disk(const std::string& option, const std::string& text) {
   DiskConfig disk;
   disk.interface = interface_of(option);
-  std::vector<std::string> words = split(text);
+  std::vector<std::string> words = split_at_commas(text);
   if (words.front().find('=') == std::string::npos || option != "-drive") {
     disk.path = words.front();
     words.erase(words.begin());

@@ -9,6 +9,8 @@
 
 #include "bios/firmware_image.hpp"
 #include "core/cli/disk_option.hpp"
+#include "core/cli/net_option.hpp"
+#include "core/cli/words.hpp"
 #include "core/log.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/spelling.hpp"
@@ -45,6 +47,7 @@ Commands:
   send-key KEYS                        press keys together: enter, f1, ctrl+alt+delete
   send-keys TEXT                       type text
   move-mouse DX DY [BUTTONS [WHEEL]]   move right and down; buttons: 1 left, 2 right, 4 middle
+  balloon MIB                          ask the guest to give back that much memory (--balloon)
   reset                                reset the machine
   quit                                 end it
 
@@ -99,7 +102,7 @@ constexpr DiskOption kDiskOptions[] = {
 std::vector<std::string> normalised_arguments(int argc, char** argv) {
   static const std::vector<std::string> kSameName = {
       "-kernel", "-initrd", "-append", "-serial", "-cpu", "-no-reboot", "-cdrom", "-snapshot",
-      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot"};
+      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot",  "-nic"};
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
@@ -126,6 +129,8 @@ std::string qemu_hint(const std::string& argument) {
       {"-device", "leave it out: isa-debug-exit is always at port 0xf4"},
       {"-debugcon", "use --debugcon file:PATH"},
       {"-blockdev", "use --disk FILE[,if=virtio|ide][,format=FORMAT][,readonly][,snapshot]"},
+      {"-netdev", "use --net user, which makes the network and its card"},
+      {"-net", "use --net user, which makes the network and its card"},
       {"-fdb", "there is one floppy drive: use --floppy FILE"},
   };
   for (const auto& [name, hint] : kHints)
@@ -160,6 +165,31 @@ std::string viewer_mistake(const RunOptions& options, bool serial_given) {
     return "--display text and --serial stdio both want the terminal: use --serial null or file:PATH.";
   if (!viewers.vnc_password_file.empty() && viewers.vnc.empty())
     return "--vnc-password-file: there is no VNC server; add --vnc :0.";
+  return "";
+}
+
+// What is wrong with them, or "".
+std::string parse_peripherals(const std::string& console, const std::vector<std::string>& ports,
+                              const std::vector<std::string>& shares, machine::PeripheralConfig& config) {
+  if (console.starts_with("file:"))
+    config.console = console.substr(5);
+  else if (!console.empty())
+    return fmt::format("--console {}: write file:PATH.", console);
+  for (const std::string& text : ports) {
+    const std::size_t equals = text.find('=');
+    const std::string where = equals == std::string::npos ? "" : text.substr(equals + 1);
+    if (equals == 0 || equals > 63 || !where.starts_with("unix:"))
+      return fmt::format("--port {}: write NAME=unix:PATH.", text);
+    config.ports.push_back({text.substr(0, equals), where.substr(5)});
+  }
+  for (const std::string& text : shares) {
+    const std::vector<std::string> words = split_at_commas(text);
+    const std::size_t equals = words.front().find('=');
+    const bool read_only = words.size() == 2 && (words[1] == "ro" || words[1] == "readonly");
+    if (equals == 0 || equals > 31 || words.size() > 2 || (words.size() == 2 && !read_only))
+      return fmt::format("--share {}: write TAG=DIR or TAG=DIR,ro; a tag has up to 31 characters.", text);
+    config.shares.push_back({words.front().substr(0, equals), words.front().substr(equals + 1), read_only});
+  }
   return "";
 }
 
@@ -222,6 +252,30 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
     option->type_name(disk.type)->allow_extra_args(false);
     if (!disk.help) option->group("");
   }
+  std::vector<std::string> net_words;
+  run->add_option("--net", net_words,
+                  "Network card; may be repeated: user (NAT; ,hostfwd=tcp:127.0.0.1:2222-:22, ,restrict=on, "
+                  ",tftp=DIR, ,bootfile=FILE), link=NAME (to another machine), tap[,ifname=NAME], or none "
+                  "(default). For each ,mac=ADDRESS and ,model=virtio")
+      ->type_name("NETWORK[,...]")
+      ->allow_extra_args(false);
+  std::vector<std::string> nic_words;
+  run->add_option("--nic", nic_words)->allow_extra_args(false)->group("");
+  std::vector<std::string> port_words, share_words;
+  std::string console;
+  run->add_flag("--rng", options.peripherals.rng, "virtio entropy source");
+  run->add_flag("--balloon", options.peripherals.balloon,
+                "virtio balloon: memory that the guest does not use goes back to the host");
+  run->add_option("--console", console, "virtio console (hvc0 in Linux), output only: file:PATH")
+      ->type_name("WHERE");
+  run->add_option("--port", port_words,
+                  "Port of the virtio console, a socket here: NAME=unix:PATH; may be repeated")
+      ->type_name("NAME=WHERE")
+      ->allow_extra_args(false);
+  run->add_option("--share", share_words,
+                  "Folder that the guest mounts by its tag (virtio 9p): TAG=DIR[,ro]; may be repeated")
+      ->type_name("TAG=DIR[,ro]")
+      ->allow_extra_args(false);
   run->add_flag("--snapshot", snapshot, "Throw away in the end what the guest writes to its disks");
   for (auto* command : {run, selftest}) {
     command->add_option("-m,--memory", memory, "Guest RAM; a plain number is MiB")
@@ -310,6 +364,15 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
       options.disks.push_back(std::get<machine::DiskConfig>(std::move(parsed_disk)));
       if (snapshot) options.disks.back().snapshot = true;
     }
+  for (const auto& [name, words] : {std::pair{"--net", &net_words}, std::pair{"-nic", &nic_words}})
+    for (const std::string& text : *words) {
+      auto parsed_net = parse_net(name, text);
+      if (const auto* sentence = std::get_if<std::string>(&parsed_net)) return usage(*sentence);
+      if (auto& net = std::get<0>(parsed_net)) options.nets.push_back(std::move(*net));
+    }
+  if (const std::string mistake = parse_peripherals(console, port_words, share_words, options.peripherals);
+      !mistake.empty())
+    return usage(mistake);
   const bool bootable = !options.bios.empty() || !boot.empty() || !options.disks.empty();  // by firmware
   if (run->parsed() && options.kernel.empty() && !bootable)
     return usage(

@@ -17,6 +17,8 @@ namespace doppel::cli {
 struct RunOptions {
   std::string kernel, initrd, append;
   std::vector<machine::DiskConfig> disks;
+  std::vector<machine::NetConfig> nets;
+  machine::PeripheralConfig peripherals;
   std::string bios;  // firmware image; empty: none, a kernel is started directly
   bios::BootOptions boot;
   u64 ram_size = 0;

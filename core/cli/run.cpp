@@ -134,6 +134,8 @@ int run_machine(const RunOptions& options) {
   config.optimisations_off = options.optimisations_off;
   config.command_line = options.append;
   config.disks = options.disks;
+  config.nets = options.nets;
+  config.peripherals = options.peripherals;
   config.linux_32bit_entry = options.linux_32bit_entry;
   config.no_reboot = options.no_reboot;
   config.selftest = options.selftest;

@@ -132,6 +132,13 @@ json move_mouse(Machine& machine, const json& message) {
   return json::object();
 }
 
+json balloon(Machine& machine, const json& message) {
+  const int mebibytes = number_argument(message, "mib", 0, 1 << 24, 0);
+  if (!machine.set_balloon(static_cast<u64>(mebibytes) << 20))
+    throw BadRequest("the machine has no balloon; start it with --balloon");
+  return json::object();
+}
+
 json reset(Machine& machine, const json&) {
   machine.reset();
   return json::object();
@@ -157,6 +164,7 @@ const std::vector<Command>& commands() {
       {"send-key", send_key, {"keys"}},
       {"send-keys", send_keys, {"text"}},
       {"move-mouse", move_mouse, {"dx", "dy", "wheel", "buttons"}},
+      {"balloon", balloon, {"mib"}},
       {"reset", reset, {}},
       {"quit", quit, {}},
   };

@@ -12,7 +12,9 @@
 #include "core/log.hpp"
 #include "core/machine/display.hpp"
 #include "core/machine/host_input.hpp"
+#include "core/machine/networking.hpp"
 #include "core/machine/pc_board.hpp"
+#include "core/machine/peripherals.hpp"
 #include "core/machine/state_report.hpp"
 #include "core/machine/storage.hpp"
 #include "core/machine/vcpu_memory.hpp"
@@ -82,16 +84,22 @@ struct Machine::Parts {
                .notify = [this](core::Pending reason) { wake(reason); },
                .code_written = [this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); },
                .translations_changed = [this] { cpu.mmu.flush_all(); }}),
-        storage(machine.config_.disks, board, machine.counters_,
-                [&machine](std::function<void()> completion) {
-                  machine.work_.post(std::move(completion));
-                  machine.request(kRequestWork);
-                }),
+        storage(machine.config_.disks, board, machine.counters_, poster(machine)),
+        networking(machine.config_.nets, board, machine.counters_, poster(machine)),
+        peripherals(machine.config_.peripherals, board, machine.counters_, events, poster(machine)),
         cpu_memory(machine.config_.cpu, board.memory, board.ports, board.local_apic, board.clock,
                    machine.counters_),
         cpu(*cpu_memory),
         dispatcher(cpu) {
     choose_engine(machine.config_);
+  }
+
+  // How other threads run something on the vCPU's.
+  static std::function<void(std::function<void()>)> poster(Machine& machine) {
+    return [&machine](std::function<void()> work) {
+      machine.work_.post(std::move(work));
+      machine.request(kRequestWork);
+    };
   }
 
   void choose_engine(const MachineConfig& config) {
@@ -136,6 +144,8 @@ struct Machine::Parts {
 
   PcBoard board;
   Storage storage;
+  Networking networking;
+  Peripherals peripherals;
   VcpuMemory cpu_memory;
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
@@ -245,6 +255,13 @@ std::size_t Machine::serial_input(std::span<const u8> bytes) {
 void Machine::on_serial_room(std::function<void()> callback) {
   std::lock_guard guard(device_lock_);
   serial_room_ = std::move(callback);
+}
+
+bool Machine::set_balloon(u64 bytes) {
+  std::lock_guard guard(device_lock_);
+  auto* balloon = parts_->peripherals.balloon();
+  if (balloon) balloon->set_target(bytes);
+  return balloon;
 }
 
 Display& Machine::display() {

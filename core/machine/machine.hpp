@@ -16,6 +16,8 @@
 #include "core/cpuid.hpp"
 #include "core/machine/console.hpp"
 #include "core/machine/disk_config.hpp"
+#include "core/machine/net_config.hpp"
+#include "core/machine/peripheral_config.hpp"
 #include "core/machine/vcpu_work.hpp"
 #include "devices/char_backend.hpp"
 
@@ -51,6 +53,8 @@ struct MachineConfig {
   std::vector<u8> initrd;
   std::string command_line;
   std::vector<DiskConfig> disks;
+  std::vector<NetConfig> nets;
+  PeripheralConfig peripherals;
   bool linux_32bit_entry = false;
   std::vector<u8> firmware;  // an image that passed check_firmware(); runs instead of a kernel
   bios::BootOptions boot;    // for the firmware
@@ -98,6 +102,9 @@ class Machine {
   // when it refused some and can take more.
   [[nodiscard]] std::size_t serial_input(std::span<const u8> bytes);
   void on_serial_room(std::function<void()> callback);
+
+  // How much of its memory the guest is to give back; false: there is no balloon.
+  [[nodiscard]] bool set_balloon(u64 bytes);
 
   // For viewers of the screen and those who type; they end before the machine does.
   [[nodiscard]] Display& display();

@@ -64,6 +64,10 @@ Virtqueue::Taken PackedVirtqueue::take_next(VirtioChain& chain) {
   return Taken::kChain;
 }
 
+void PackedVirtqueue::untake(const VirtioChain& chain) {
+  available_.go_back(chain.descriptors, size_);
+}
+
 // In an indirect table the order is that of the table; only the write flag counts (2.8.19).
 bool PackedVirtqueue::walk_indirect(VirtioChain& chain, const Descriptor& descriptor) {
   const auto table = indirect_table(descriptor);

@@ -12,6 +12,7 @@ class PackedVirtqueue final : public Virtqueue {
   [[nodiscard]] static std::unique_ptr<Virtqueue> make(core::GuestRam& ram, const Areas& areas, u16 size,
                                                        Features features);
 
+  void untake(const VirtioChain& chain) override;
   [[nodiscard]] bool interrupt_wanted() override;
   void snapshot(core::SnapshotIo& io) override;
 
@@ -27,6 +28,13 @@ class PackedVirtqueue final : public Virtqueue {
       if (index < size) return;
       index = static_cast<u16>(index - size);
       wrap = !wrap;
+    }
+    void go_back(u16 by, u16 size) {
+      if (index < by) {
+        index = static_cast<u16>(index + size);
+        wrap = !wrap;
+      }
+      index = static_cast<u16>(index - by);
     }
   };
 

@@ -48,6 +48,11 @@ Virtqueue::Taken SplitVirtqueue::take_next(VirtioChain& chain) {
              : Taken::kBroken;
 }
 
+void SplitVirtqueue::untake(const VirtioChain&) {
+  --next_available_;
+  if (features_.event_index) used_.store(kEntries + size_ * kUsedEntry, next_available_);
+}
+
 // A chain that visits more descriptors than there are has a loop.
 bool SplitVirtqueue::walk(VirtioChain& chain, std::span<const u8> table, u16 index, bool indirect) {
   const u64 count = table.size() / sizeof(Descriptor);

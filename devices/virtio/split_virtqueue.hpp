@@ -12,6 +12,7 @@ class SplitVirtqueue final : public Virtqueue {
   [[nodiscard]] static std::unique_ptr<Virtqueue> make(core::GuestRam& ram, const Areas& areas, u16 size,
                                                        Features features);
 
+  void untake(const VirtioChain& chain) override;
   [[nodiscard]] bool interrupt_wanted() override;
   void snapshot(core::SnapshotIo& io) override;
 

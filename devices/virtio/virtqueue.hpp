@@ -52,11 +52,15 @@ class Virtqueue {
 
   // The next request, if there is one. A broken queue stays broken.
   [[nodiscard]] Taken take(VirtioChain& chain);
+  // Undoes take(): the request is the next one again. For several, the last one taken goes first; none was
+  // given back in between.
+  virtual void untake(const VirtioChain& chain) = 0;
   // Gives a request back after `written` bytes went into its writable pieces.
   void give_back(const VirtioChain& chain, u32 written);
   // Whether the driver wants an interrupt for what was given back since the last call.
   [[nodiscard]] virtual bool interrupt_wanted() = 0;
 
+  [[nodiscard]] u16 size() const { return size_; }
   [[nodiscard]] bool broken() const { return broken_; }
   virtual void snapshot(core::SnapshotIo& io);
 

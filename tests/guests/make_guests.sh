@@ -1,7 +1,9 @@
 #!/bin/bash
 # Fetches Debian's kernel and busybox with apt and makes the guest that `./dev run` and tests/guests boot:
-#   make_guests.sh DIRECTORY   ->  DIRECTORY/vmlinuz, DIRECTORY/initramfs.cpio, DIRECTORY/disk_modules.cpio
-# The last is the kernel's disk drivers, for a test to append to the initramfs: 'modprobe -a $(cat /disk-modules)'.
+#   make_guests.sh DIRECTORY   ->  DIRECTORY/vmlinuz, DIRECTORY/initramfs.cpio, DIRECTORY/disk_modules.cpio and
+#                                  DIRECTORY/net_modules.cpio
+# The last two are the kernel's drivers of disks, and of network cards and other virtio devices, for a test to append to
+# the initramfs: 'modprobe -a $(cat /disk-modules)'.
 # Does nothing when all are there and newer than the files they are made from. Needs no root.
 set -euo pipefail
 
@@ -64,38 +66,15 @@ make_initramfs() {
   say "initramfs: $(basename "$deb"), $(stat -c %s "$out/initramfs.cpio") bytes"
 }
 
-# The drivers of virtio and IDE disks with what they depend on, as busybox's own depmod sees it.
-make_disk_modules() {
-  [[ -s $out/disk_modules.cpio && ! $0 -nt $out/disk_modules.cpio ]] && return
-  local package deb busybox unpacked root module version folder
-  local modules=(virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs)
-  package=$(kernel_package)
-  deb=$(download "$package")
-  unpacked=$(mktemp -d "$(realpath "$out")/modules.XXXXXX")
-  dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$unpacked" ./lib/modules
-  dpkg-deb --fsys-tarfile "$(download busybox-static)" | tar -x -C "$unpacked" ./bin/busybox
-  busybox=$unpacked/bin/busybox
-  version=$(ls "$unpacked/lib/modules")
-  folder=lib/modules/$version
-  "$busybox" depmod -b "$unpacked" "$version"
-  root=$unpacked/root
-  mkdir -p "$root/$folder"
-  printf '%s\n' "${modules[@]}" > "$root/disk-modules"
-  # A line of modules.dep: a module, a colon, everything it needs.
-  for module in "${modules[@]}"; do
-    grep -E "(^|/)$module\.ko:" "$unpacked/$folder/modules.dep"
-  done > "$unpacked/wanted"
-  tr -d : < "$unpacked/wanted" | tr ' ' '\n' | sed '/^$/d' | sort -u > "$unpacked/files"
-  (cd "$unpacked/$folder" && xargs cp --parents -t "$root/$folder") < "$unpacked/files"
-  "$busybox" depmod -b "$root" "$version"
-  (cd "$root" && find . -print0 | LC_ALL=C sort -z | cpio --quiet --null --create --format=newc --owner=+0:+0) \
-    > "$out/disk_modules.new"
-  mv "$out/disk_modules.new" "$out/disk_modules.cpio"
-  rm -rf "$unpacked"
-  say "disk drivers: $(stat -c %s "$out/disk_modules.cpio") bytes"
+# make_modules NAME MODULE... -> NAME_modules.cpio
+make_modules() {
+  local to=$out/$1_modules.cpio
+  [[ -s $to && ! $0 -nt $to && ! $here/pack_modules.sh -nt $to ]] && return
+  "$here/pack_modules.sh" "$(download "$(kernel_package)")" "$(download busybox-static)" "$to" "$@"
 }
 
 mkdir -p "$out"
 make_kernel
 make_initramfs
-make_disk_modules
+make_modules disk virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs
+make_modules net virtio_pci virtio_net virtio_rng virtio_console virtio_balloon

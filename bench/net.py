@@ -1,0 +1,203 @@
+"""Network speed side by side: the same guest with a virtio card on the user-mode network (libslirp), under Doppel and
+under QEMU's TCG, by turns. The guest downloads from the host's loopback and uploads to it over one TCP connection, and
+opens and closes connections one after another. Times are taken here, by the host's clock.
+"""
+
+import argparse
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+PARTS = ("download", "upload", "connections")
+EVENT = re.compile(r"@net (\S+) ?(.*)")
+INIT = """#!/bin/busybox sh
+export PATH=/bin
+mount -t proc proc /proc
+mount -t devtmpfs devtmpfs /dev
+modprobe -a $(cat /net-modules)
+ip link set eth0 up
+ip addr add 10.0.2.15/24 dev eth0
+. /net-arguments
+mkdir /www
+head -c $bytes /dev/zero > /www/file
+httpd -h /www
+wget -q -O /dev/null http://10.0.2.2:$small  # the first time translates
+echo @net download go
+wget -q -O /dev/null http://10.0.2.2:$download
+echo @net download done
+echo @net upload ready
+read answer
+echo @net connections go
+i=0
+while [ $i -lt $connections ]; do nc 10.0.2.2 $port < /dev/null > /dev/null; i=$((i + 1)); done
+echo @net connections done
+echo @net end
+poweroff -f
+"""
+
+
+class Host:
+    """Services on the host's loopback: two send by HTTP, one says hello. And a port to be forwarded to the guest's."""
+
+    def __init__(self, size):
+        self.size = size
+        self.ports = {name: self.serve(getattr(self, name)) for name in ("download", "small", "port")}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.forwarded = probe.getsockname()[1]
+
+    def serve(self, answer):
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+
+        def loop():
+            while True:
+                connection = listening.accept()[0]
+                threading.Thread(target=self.answer, args=(answer, connection), daemon=True).start()
+
+        threading.Thread(target=loop, daemon=True).start()
+        return listening.getsockname()[1]
+
+    @staticmethod
+    def answer(how, connection):
+        with connection:
+            try:
+                how(connection)
+            except OSError:
+                pass
+
+    @staticmethod
+    def send(connection, size):
+        chunk = bytes(1 << 20)
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(chunk)):
+            connection.sendall(chunk)
+
+    def download(self, connection):
+        self.send(connection, self.size)
+
+    def small(self, connection):
+        self.send(connection, 4 << 20)
+
+    def fetch(self):
+        """The guest's file, through the forwarded port; its size."""
+        received = 0
+        with socket.create_connection(("127.0.0.1", self.forwarded), timeout=600) as connection:
+            connection.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+            while part := connection.recv(1 << 20):
+                received += len(part)
+        return received
+
+    @staticmethod
+    def port(connection):
+        connection.sendall(b"hello\n")
+
+
+def cpio(folder, names):
+    return subprocess.run(["cpio", "--quiet", "--create", "--format=newc", "--owner=+0:+0"], cwd=folder,
+                          input="\n".join(names).encode(), stdout=subprocess.PIPE, check=True).stdout
+
+
+def make_initramfs(options, host):
+    work = options.out / "net-root"
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "net-init").write_text(INIT)
+    (work / "net-init").chmod(0o755)
+    arguments = {**host.ports, "bytes": host.size, "connections": options.connections}
+    (work / "net-arguments").write_text("".join(f"{name}={value}\n" for name, value in arguments.items()))
+    path = options.out / "net.cpio"
+    guests = options.kernel.parent
+    path.write_bytes((guests / "initramfs.cpio").read_bytes() + (guests / "net_modules.cpio").read_bytes() +
+                     cpio(work, ["net-init", "net-arguments"]))
+    return path
+
+
+def command(options, engine, initramfs, host):
+    line = "console=ttyS0 quiet panic=-1 rdinit=/net-init"
+    forward = f"user,hostfwd=tcp:127.0.0.1:{host.forwarded}-:80"
+    kernel = ["-kernel", str(options.kernel), "-initrd", str(initramfs), "-append", line, "-m", "512M", "-no-reboot"]
+    if engine == "doppel":
+        return [options.doppel, "run", *kernel, "--cpu", "max", "--net", forward, *options.doppel_args.split()]
+    return [options.qemu, "-accel", "tcg", "-cpu", "max", "-nographic", "-nic", f"{forward},model=virtio-net-pci", *kernel]
+
+
+def measure(arguments, host, timeout):
+    """Seconds for each part."""
+    seconds, started = {}, {}
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    killer = threading.Timer(timeout, process.kill)
+    killer.start()
+    try:
+        for line in process.stdout:
+            found = EVENT.search(line.decode(errors="replace"))
+            if not found:
+                continue
+            name, what = found[1], found[2].strip()
+            if name == "end":
+                return seconds
+            if what == "ready":
+                started[name] = time.monotonic()
+                if (size := host.fetch()) < host.size:
+                    sys.exit(f"{arguments[0]}: {size} bytes arrived of {host.size}")
+                seconds[name] = time.monotonic() - started[name]
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+            elif what == "go":
+                started[name] = time.monotonic()
+            else:
+                seconds[name] = time.monotonic() - started[name]
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
+    sys.exit(f"{arguments[0]}: the guest did not get to the end")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench-net", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--engines", default="doppel,qemu", metavar="NAMES", help="default: %(default)s")
+    parser.add_argument("--megabytes", type=int, default=200, help="each way (default %(default)s)")
+    parser.add_argument("--connections", type=int, default=100, help="one after another (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="rounds; the median counts (default %(default)s)")
+    parser.add_argument("--doppel", default=str(TOP / "build/core/cli/doppel"), metavar="PATH")
+    parser.add_argument("--doppel-args", default="", metavar="TEXT")
+    parser.add_argument("--qemu", default="qemu-system-x86_64", metavar="PATH")
+    parser.add_argument("--kernel", type=Path, default=TOP / "build/guests/vmlinuz", metavar="PATH")
+    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
+    parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIRECTORY")
+    options = parser.parse_args()
+    engines = options.engines.split(",")
+    if "qemu" in engines and not shutil.which(options.qemu):
+        parser.error(f"{options.qemu} is missing: apt-get install qemu-system-x86, or use --engines doppel")
+    options.out.mkdir(parents=True, exist_ok=True)
+    host = Host(options.megabytes << 20)
+    initramfs = make_initramfs(options, host)
+    samples = {}
+    for _ in range(options.runs):
+        for engine in engines:
+            arguments = command(options, engine, initramfs, host)
+            for part, value in measure(arguments, host, options.timeout).items():
+                samples.setdefault(part, {}).setdefault(engine, []).append(value)
+    print(f"{'':14}" + "".join(f"{engine:>20}" for engine in engines) + f"{'qemu/doppel':>14}")
+    slow = 0
+    for part in PARTS:
+        medians = {engine: statistics.median(samples[part][engine]) for engine in engines}
+        amount, unit = (options.connections, "/s") if part == "connections" else (options.megabytes, "MiB/s")
+        row = "".join(f"{amount / medians[engine]:>14.0f} {unit:5}" for engine in engines)
+        ratio = medians["qemu"] / medians["doppel"] if len(engines) == 2 else 0
+        slow += part != "connections" and 0 < ratio < 2
+        print(f"{part:14}{row}{ratio:>14.2f}", flush=True)
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

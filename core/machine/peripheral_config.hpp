@@ -1,0 +1,27 @@
+// The virtio devices of a machine besides disks and network cards, as the user asked for them. Filled by the
+// command line, read by Peripherals.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/types.hpp"
+
+namespace doppel::machine {
+
+struct PeripheralConfig {
+  struct Port {
+    std::string name, path;  // the guest's name for it, the host's socket
+  };
+  struct Share {
+    std::string tag, path;
+    bool read_only = false;
+  };
+
+  bool rng = false, balloon = false;
+  std::string console;  // where hvc0 goes: a file; empty: nowhere
+  std::vector<Port> ports;
+  std::vector<Share> shares;
+};
+
+}  // namespace doppel::machine

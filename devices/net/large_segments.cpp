@@ -1,0 +1,131 @@
+#include "devices/net/large_segments.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "devices/net/checksum.hpp"
+
+namespace doppel::devices {
+
+namespace {
+
+// Offsets in the IPv4 header (RFC 791) and the TCP header (RFC 9293).
+constexpr std::size_t kTotalLength = 2, kFragment = 6, kProtocol = 9, kIpChecksum = 10, kSource = 12,
+                      kSmallestIp = 20;
+constexpr std::size_t kTcpOffset = 12, kTcpFlags = 13, kTcpChecksum = 16, kSmallestTcp = 20;
+constexpr u16 kMoreFragments = 0x2000, kFragmentOffset = 0x1fff;
+constexpr u8 kTcp = 6, kSyn = 2;
+constexpr u8 kOptionEnd = 0, kOptionNothing = 1, kOptionSegment = 2;
+
+u16 get16(std::span<const u8> bytes, std::size_t at) {
+  return static_cast<u16>(bytes[at] << 8 | bytes[at + 1]);
+}
+void put16(std::span<u8> bytes, std::size_t at, u16 value) {
+  bytes[at] = static_cast<u8>(value >> 8);
+  bytes[at + 1] = static_cast<u8>(value);
+}
+// A sum in memory order, as checksum_add() gives it.
+void put_sum(std::span<u8> bytes, std::size_t at, u16 sum) {
+  std::memcpy(bytes.data() + at, &sum, sizeof sum);
+}
+
+// The parts of an IPv4 packet in a frame, or nothing if there is none that is whole.
+struct Packet {
+  std::span<u8> header, payload;
+};
+std::optional<Packet> ipv4(NetFrame& frame) {
+  std::span<u8> bytes(frame.bytes.data(), frame.bytes.size());
+  if (bytes.size() < kEthernetHeader + kSmallestIp || get16(bytes, 12) != 0x0800) return std::nullopt;
+  bytes = bytes.subspan(kEthernetHeader);
+  const std::size_t header = (bytes[0] & 15u) * 4, total = get16(bytes, kTotalLength);
+  if (bytes[0] >> 4 != 4 || header < kSmallestIp || total < header || total > bytes.size())
+    return std::nullopt;
+  return Packet{bytes.first(header), bytes.subspan(header, total - header)};
+}
+
+u16 fragment_field(const Packet& packet) {
+  return get16(packet.header, kFragment);
+}
+bool fragmented(const Packet& packet) {
+  return fragment_field(packet) & (kMoreFragments | kFragmentOffset);
+}
+bool whole_tcp(const Packet& packet) {
+  if (packet.header[kProtocol] != kTcp || fragmented(packet) || packet.payload.size() < kSmallestTcp)
+    return false;
+  const std::size_t header = (packet.payload[kTcpOffset] >> 4) * 4u;
+  return header >= kSmallestTcp && header <= packet.payload.size();
+}
+
+u16 pseudo_header(const Packet& packet) {
+  u8 tail[4] = {0, packet.header[kProtocol]};
+  put16(tail, 2, static_cast<u16>(packet.payload.size()));
+  return checksum_add(tail, checksum_add(packet.header.subspan(kSource, 8)));
+}
+
+void deliver_fragments(const NetFrame& frame, const Packet& packet,
+                       const std::function<void(NetFrame)>& deliver) {
+  const std::size_t head = kEthernetHeader + packet.header.size();
+  const std::size_t most = (kWireMtu - packet.header.size()) / 8 * 8;
+  const u16 field = fragment_field(packet);
+  for (std::size_t at = 0; at < packet.payload.size(); at += most) {
+    const std::size_t size = std::min(most, packet.payload.size() - at);
+    const bool last = at + size == packet.payload.size();
+    NetFrame piece(head + size);
+    std::memcpy(piece.bytes.data(), frame.bytes.data(), head);
+    std::memcpy(piece.bytes.data() + head, packet.payload.data() + at, size);
+    const std::span<u8> header(piece.bytes.data() + kEthernetHeader, packet.header.size());
+    put16(header, kTotalLength, static_cast<u16>(header.size() + size));
+    put16(header, kFragment,
+          static_cast<u16>(((field & kFragmentOffset) + at / 8) |
+                           (last ? field & kMoreFragments : kMoreFragments)));
+    put16(header, kIpChecksum, 0);
+    put_sum(header, kIpChecksum, static_cast<u16>(~checksum_add(header)));
+    deliver(std::move(piece));
+  }
+}
+
+}  // namespace
+
+bool is_fragment(NetFrame& frame) {
+  const auto packet = ipv4(frame);
+  return packet && fragmented(*packet);
+}
+
+void ask_for_large_segments(NetFrame& frame, u16 segment) {
+  const auto packet = ipv4(frame);
+  if (!packet || !whole_tcp(*packet)) return;
+  const std::span<u8> tcp = packet->payload;
+  if (!(tcp[kTcpFlags] & kSyn)) return;
+  const auto options = tcp.subspan(kSmallestTcp, (tcp[kTcpOffset] >> 4) * 4u - kSmallestTcp);
+  for (std::size_t at = 0; at < options.size() && options[at] != kOptionEnd;) {
+    if (options[at] == kOptionNothing) {
+      ++at;
+      continue;
+    }
+    if (options.size() - at < 2 || options[at + 1] < 2 || options[at + 1] > options.size() - at) return;
+    if (options[at] == kOptionSegment && options[at + 1] == 4) {
+      if (get16(options, at + 2) != kWireSegment) return;
+      put16(options, at + 2, segment);
+      put16(tcp, kTcpChecksum, 0);
+      put_sum(tcp, kTcpChecksum, static_cast<u16>(~checksum_add(tcp, pseudo_header(*packet))));
+      return;
+    }
+    at += options[at + 1];
+  }
+}
+
+void fit_to_wire(NetFrame frame, const std::function<void(NetFrame)>& deliver) {
+  if (frame.bytes.size() <= kEthernetHeader + kWireMtu) return deliver(std::move(frame));
+  const auto packet = ipv4(frame);
+  if (!packet) return;
+  if (whole_tcp(*packet)) {
+    put_sum(packet->payload, kTcpChecksum, pseudo_header(*packet));
+    frame.segment = kWireSegment;
+    deliver(std::move(frame));
+  } else {
+    deliver_fragments(frame, *packet, deliver);
+  }
+}
+
+}  // namespace doppel::devices

@@ -1,0 +1,27 @@
+// What makes TCP between a guest and a NAT on this host fast: the NAT ends the guest's connections, so there
+// is no wire between them that would need segments of 1500 bytes. Pure functions on frames, used by
+// UserNetwork. Whatever is not plain IPv4 is left alone.
+#pragma once
+
+#include <functional>
+
+#include "devices/net/net_port.hpp"
+
+namespace doppel::devices {
+
+inline constexpr std::size_t kWireMtu = 1500;
+inline constexpr u16 kWireSegment = kWireMtu - 40;
+
+// Whether it is a fragment of an IPv4 packet.
+[[nodiscard]] bool is_fragment(NetFrame& frame);
+
+// In a frame with a SYN of a guest that takes large segments: asks for `segment` bytes where it asks for what
+// the wire carries. Then both ends know what they do, and kWireSegment is what the guest would have had.
+void ask_for_large_segments(NetFrame& frame, u16 segment);
+
+// Makes a frame of the NAT one that the guest can take, and calls `deliver` with it: TCP beyond the wire's
+// size becomes a large segment with its checksum left open, as the guest's card expects it; other packets of
+// that size become fragments.
+void fit_to_wire(NetFrame frame, const std::function<void(NetFrame)>& deliver);
+
+}  // namespace doppel::devices
