@@ -19,10 +19,12 @@ struct Block {
   u32 bytes = 0;              // of all instructions
   u16 count = 0;
   u8 code_bits = 0;
-  bool valid = true;                       // false once its bytes may have changed
-  u16 depends_begin = 0, depends_end = 0;  // page offsets of all bytes that it and its translation were made from
-  u32 runs = 0;                            // before translation
-  void* translation = nullptr;             // the backend's, or nullptr
+  bool valid = true;  // false once its bytes may have changed
+  u16 depends_begin = 0,
+      depends_end = 0;          // page offsets of all bytes that it and its translation were made from
+  u16 second_depends_end = 0;   // of the second page, from its start
+  u32 runs = 0;                 // before translation
+  void* translation = nullptr;  // the backend's, or nullptr
   Block* next_in_bucket = nullptr;
 };
 

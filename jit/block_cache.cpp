@@ -138,7 +138,9 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
   constexpr u32 kLongest = 15;  // as far as bytes that are no instruction were looked at
   const u32 looked_at = final.mnemonic == ZYDIS_MNEMONIC_INVALID ? final.offset + kLongest : block.bytes;
   block.depends_begin = static_cast<u16>(code.physical % kPageSize);
-  block.depends_end = static_cast<u16>(std::min<u64>(block.depends_begin + looked_at, kPageSize));
+  const u64 end = block.depends_begin + u64{looked_at};
+  block.depends_end = static_cast<u16>(std::min(end, kPageSize));
+  if (block.second_page != kNoPage) block.second_depends_end = static_cast<u16>(end - kPageSize);
   decoded_ += used;
   block.count = static_cast<u16>(used);
   Insn& sentinel = block.insns[used];
@@ -210,7 +212,7 @@ u64 BlockCache::granules_of(const Block& block, u64 page) {
   if (page == (block.physical & kPageMask))
     granules = granules_between(begin, std::min(end, kPageSize)) |
                granules_between(block.depends_begin, block.depends_end);
-  if (page == block.second_page) granules |= granules_between(0, end - kPageSize);
+  if (page == block.second_page) granules |= granules_between(0, block.second_depends_end);
   return granules;
 }
 
@@ -276,7 +278,7 @@ void BlockCache::invalidate(u64 pa, u64 size) {
       const bool dependent =
           page_of_block + block->depends_begin < pa + size && pa < page_of_block + block->depends_end;
       const bool second = block->second_page != kNoPage && block->second_page < pa + size &&
-                          pa < block->second_page + (block->bytes - in_first);
+                          pa < block->second_page + block->second_depends_end;
       if (first || second || dependent) forget(*block);
     }
   }

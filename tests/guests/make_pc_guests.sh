@@ -5,8 +5,11 @@
 #     DIRECTORY/grub-rescue.iso, grub-rescue.img     GRUB's rescue CD and floppy
 #     DIRECTORY/vmlinuz-686, initramfs32.cpio        Debian's 32-bit kernel without PAE, a shell for it
 #     DIRECTORY/net32_modules.cpio                   drivers of that kernel
+#     DIRECTORY/ipxe.iso                             iPXE's CD
+#     DIRECTORY/isolinux.iso                         ISOLINUX, with iPXE to load
 #     DIRECTORY/grub.iso                             by grub-mkrescue: tests/guests/grub_cd, and GNU Mach with a task of ours
-#   with --all, 120 MB of packages more:
+#   with --all, 250 MB of packages more:
+#     DIRECTORY/installer.iso                        Debian's installer (netboot, text), started by ISOLINUX
 #     DIRECTORY/vmlinuz-686-pae, vmlinuz-rt          the 32-bit kernel with PAE, the real-time one of 64 bits
 # Does nothing for what is there and newer than what it is made from. Needs no root. A part that fails leaves the others.
 set -euo pipefail
@@ -125,13 +128,60 @@ make_grub_cd() {
   rm -rf "$tree"
 }
 
+# iso_tree TREE: xorriso in a tree of its own, so that the host needs none of its packages, and ISOLINUX in TREE/cd.
+iso_tree() {
+  local tree=$1 isolinux modules name
+  make_root "$tree" "$amd64" '^(debconf.*|cdebconf|dpkg|tar|install-info|.*:i386)$' xorriso
+  isolinux=$(download "$amd64" isolinux)
+  modules=$(download "$amd64" syslinux-common)
+  mkdir -p "$tree/cd/isolinux"
+  file_of "$isolinux" ./usr/lib/ISOLINUX/isolinux.bin > "$tree/cd/isolinux/isolinux.bin"
+  for name in ldlinux libcom32 libutil; do
+    file_of "$modules" "./usr/lib/syslinux/modules/bios/$name.c32" > "$tree/cd/isolinux/$name.c32"
+  done
+}
+
+# pack_iso TREE FILE
+pack_iso() {
+  in_tree "$1" /usr/bin/xorriso -as mkisofs -quiet -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 \
+    -boot-info-table -o /new.iso /cd > "$1/log" 2>&1 || { cat "$1/log" >&2; fail "xorriso failed"; }
+  mv "$1/new.iso" "$2"
+  rm -rf "$1"
+}
+
+make_isolinux() {
+  current "$out/isolinux.iso" "$here/isolinux.cfg" && return
+  local ipxe tree
+  ipxe=$(download "$amd64" ipxe)
+  file_of "$ipxe" ./usr/lib/ipxe/ipxe.iso > "$out/ipxe.iso"
+  tree=$(mktemp -d "$out/isolinux.XXXXXX")
+  iso_tree "$tree"
+  cp "$here/isolinux.cfg" "$tree/cd/isolinux/"
+  file_of "$ipxe" ./boot/ipxe.lkrn > "$tree/cd/ipxe.krn"
+  pack_iso "$tree" "$out/isolinux.iso"
+}
+
+make_installer() {
+  [[ $which == --all ]] || return 0
+  current "$out/installer.iso" "$here/isolinux.cfg" && return
+  local deb tree name
+  deb=$(download "$amd64" debian-installer-12-netboot-amd64)
+  tree=$(mktemp -d "$out/installer.XXXXXX")
+  iso_tree "$tree"
+  cp "$here/isolinux.cfg" "$tree/cd/isolinux/"
+  for name in linux initrd.gz; do
+    file_of "$deb" "./usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/$name" > "$tree/cd/$name"
+  done
+  pack_iso "$tree" "$out/installer.iso"
+}
+
 # A part is a process of its own: in a subshell before || an error would not end it.
 if [[ -n ${3:-} ]]; then
   "make_$3"
   exit
 fi
 status=0
-for part in memtest grub_rescue grub_cd linux_686 modules_686 other_kernels; do
+for part in memtest grub_rescue grub_cd isolinux installer linux_686 modules_686 other_kernels; do
   "$0" "$out" "$which" "$part" || { say "no $part: its tests are skipped"; status=1; }
 done
 exit "$status"

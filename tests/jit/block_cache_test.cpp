@@ -62,6 +62,12 @@ TEST_CASE("bytes that are no instruction are looked at beyond the first") {
   CHECK(block->count == 2);
   m.dispatcher.blocks().invalidate(kRip + 4, 1);
   CHECK(!block->valid);
+
+  m.code({0xf2, 0x41, 0xff, 0xff}, kSpare + 0xffe);  // on two pages
+  block = m.find(kSpare + 0xffe);
+  CHECK(block->count == 1);
+  m.dispatcher.blocks().invalidate(kSpare + 0x1001, 1);
+  CHECK(!block->valid);
 }
 
 TEST_CASE("a known block is found again, by physical address and code size") {
