@@ -11,7 +11,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <functional>
 #include <thread>
 
