@@ -59,8 +59,8 @@ class GuestRam {
   // Reports the code pages in a range that was written in place. Called before the guest can know of it.
   void written_in_place(u64 pa, u64 size) const;
 
-  // The whole pages of a range go back to the host and read as zeroes from now on. False (nothing done): not RAM,
-  // or the host cannot.
+  // The whole pages of a range go back to the host and read as zeroes from now on. False (nothing done): not
+  // RAM, or the host cannot.
   bool give_to_host(u64 pa, u64 size) const;
 
   // Code-page flags, by physical address. Pages outside RAM are never code pages.

@@ -38,6 +38,7 @@ CONFINED = {
     "CLI/": ("core/cli/",),
     "spdlog/": ("core/",),
     "libnbd": ("devices/storage/",),
+    "seccomp.h": ("core/machine/sandbox.cpp",),
     "slirp/": ("devices/net/",),
 }
 

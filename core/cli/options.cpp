@@ -244,6 +244,8 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
       ->type_name("WHERE");
   add_viewer_options(*run, options.viewers);
   run->add_flag("--linux32", options.linux_32bit_entry, "Start a bzImage at its 32-bit entry");
+  run->add_flag("!--no-sandbox", options.sandbox,
+                "Keep all rights while the guest runs: no system-call filter");
   run->add_flag("--no-reboot", options.no_reboot, "Exit with status 4 when the guest resets");
   std::map<std::string, std::vector<std::string>> disk_words;
   bool snapshot = false;

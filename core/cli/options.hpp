@@ -36,6 +36,7 @@ struct RunOptions {
   bool linux_32bit_entry = false;
   bool no_reboot = false;
   bool stats = false;
+  bool sandbox = true;    // give up what the machine does not need while it runs
   bool selftest = false;  // `doppel selftest`
   ViewerOptions viewers;
 };

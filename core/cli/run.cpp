@@ -21,6 +21,7 @@
 #include "core/machine/display.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/machine/machine.hpp"
+#include "core/machine/sandbox.hpp"
 #include "core/machine/terminal.hpp"
 
 namespace doppel::cli {
@@ -199,6 +200,11 @@ int run_machine(const RunOptions& options) {
 
   const auto work = boost::asio::make_work_guard(events);
   std::thread event_thread([&] { events.run(); });
+  if (options.sandbox)
+    machine::enter_sandbox({.network = !options.nets.empty(),
+                            .files = !options.viewers.control.empty(),
+                            .folders = !options.peripherals.shares.empty(),
+                            .direct_execution = vm.runs_directly()});
   const Outcome outcome = vm.run();
   events.stop();
   event_thread.join();

@@ -57,7 +57,7 @@ jit::x64::TranslationReport translation_report(const MachineConfig& config) {
   return report;
 }
 
-bool runs_directly(const MachineConfig& config) {
+bool may_run_directly(const MachineConfig& config) {
   if (config.engine != Engine::kTranslator || config.trace) return false;
   if (config.direct != Direct::kAuto) return config.direct == Direct::kOn;
   return jit::direct::DirectRunner::suits(config.cpu);
@@ -124,7 +124,7 @@ struct Machine::Parts {
         backend = std::move(made);
       }
     }
-    if (runs_directly(config)) {
+    if (may_run_directly(config)) {
       auto made = std::make_unique<jit::direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(backend));
       direct = made.get();
       backend = std::move(made);
@@ -255,6 +255,14 @@ std::size_t Machine::serial_input(std::span<const u8> bytes) {
 void Machine::on_serial_room(std::function<void()> callback) {
   std::lock_guard guard(device_lock_);
   serial_room_ = std::move(callback);
+}
+
+bool Machine::runs_directly() const {
+#ifdef DOPPEL_TRANSLATOR_X64
+  return parts_->direct != nullptr;
+#else
+  return false;
+#endif
 }
 
 bool Machine::set_balloon(u64 bytes) {

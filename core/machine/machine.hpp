@@ -103,6 +103,9 @@ class Machine {
   [[nodiscard]] std::size_t serial_input(std::span<const u8> bytes);
   void on_serial_room(std::function<void()> callback);
 
+  // Whether user code may run in stub processes.
+  [[nodiscard]] bool runs_directly() const;
+
   // How much of its memory the guest is to give back; false: there is no balloon.
   [[nodiscard]] bool set_balloon(u64 bytes);
 

@@ -32,7 +32,7 @@ class SharedFolder {
   static constexpr std::size_t kLargestMessage = 256 * 1024;
   static constexpr std::size_t kMostFids = 2048;
 
-  // The answer, at most `room` bytes (at least 64); empty if there is no message to answer at all.
+  // The answer, at most `room` bytes (at least 11); empty if there is no message to answer at all.
   [[nodiscard]] std::vector<u8> answer(std::span<const u8> message, std::size_t room);
   // Forgets everything the guest opened.
   void reset() { fids_.clear(); }

@@ -9,7 +9,7 @@ namespace doppel::devices {
 namespace {
 
 constexpr u64 kMountTag = 1;           // feature
-constexpr std::size_t kSmallest = 64;  // room for an answer
+constexpr std::size_t kSmallest = 11;  // room for an answer: that of an error
 
 }  // namespace
 
