@@ -106,7 +106,11 @@ class Stepper {
         break;
       }
       const u64 rip = s.rip;
-      if (machine_.step()) break;
+      if (machine_.step()) {
+        // A HLT that the program made of its own bytes: an interrupt would end it.
+        if (in_program) out.verdict = Reference::Verdict::kAmbiguous;
+        break;
+      }
       if (!in_program) {
         if (s.rip < kKernel && faulted_at_ != 0) {
           if (s.rip != faulted_at_) undefined_ = stale_ = 0;  // the kernel skipped the instruction
