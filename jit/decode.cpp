@@ -190,6 +190,7 @@ Decoder::Result Decoder::decode_new(std::span<const u8> bytes, u16 offset, Insn&
   if (!foreign && available_[decoded.meta.isa_set]) insn.run = row ? row->bind(insn) : nullptr;
   if (insn.run == nullptr) {
     insn.run = interp::run_ends<undefined_opcode>;
+    insn.flags |= kUndefined;
     if (!met) return Result::kLast;
     counters_[std::string("cpu.unimplemented.") + ZydisMnemonicGetString(decoded.mnemonic)]++;
     core::log(core::LogCategory::kCpu, "no such instruction on this CPU: {}",

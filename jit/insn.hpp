@@ -47,6 +47,7 @@ enum InsnFlags : u16 {
   kFar = 1u << 6,          // far form of JMP, CALL, RET
   kSimd = 1u << 7,         // of MMX, SSE, AVX and their relatives
   kConditional = 1u << 8,  // Jcc, LOOPcc, JrCXZ
+  kUndefined = 1u << 9,    // not on this CPU: raises #UD, whatever the host's would do
 };
 
 // Where control goes after an instruction.

@@ -162,7 +162,7 @@ void BlockEmitter::emit_insn(const Insn& insn) {
   const Optimisations& o = context_.optimisations;
   // Reads through CS are rare, and writes fault.
   const bool through_cs = (insn.flags & kSegmented) && insn.segment == core::kCs;
-  if (through_cs) {
+  if (through_cs || (insn.flags & kUndefined)) {
     emit_interpreted(insn);
     return;
   }

@@ -481,6 +481,19 @@ TEST_CASE("memory and register files that only seem to be as before") {
   check(scenarios);
 }
 
+// SSE4A, which no model has but some hosts do.
+TEST_CASE("instructions of the host that the processor lacks do not exist") {
+  const Scenario scenarios[] = {{"MOVNTSS [RAX], XMM0",
+                                 {0xf3, 0x0f, 0x2b, 0x00, 0xf4},
+                                 [](RunningMachine& m) {
+                                   m.cpu.state.cr4 |= core::kCr4Osfxsr;
+                                   m.cpu.state.gpr[core::kRax] = kSpare;
+                                 },
+                                 6,
+                                 0}};
+  check(scenarios);
+}
+
 TEST_CASE("string instructions, one by one and repeated") {
   // From kSpare + 16 to `to`, `count` elements.
   const auto copy = [](u64 to, u64 count, u64 rflags = core::kFlagsFixed) {
