@@ -94,6 +94,9 @@ struct Machine::Parts {
     choose_engine(machine.config_);
   }
 
+  // The networks' threads ask for the vCPU's attention until they end: before the vCPU does.
+  ~Parts() { networking.stop(); }
+
   // How other threads run something on the vCPU's.
   static std::function<void(std::function<void()>)> poster(Machine& machine) {
     return [&machine](std::function<void()> work) {
