@@ -100,7 +100,7 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
   std::array<u8, 16> mmio_bytes;
   std::span<const u8> bytes(code.host, code.host ? left_in_page : 0);
   if (code.host == nullptr) {
-    const u32 length = std::min<u32>(left_in_page, 15);
+    const u32 length = std::min(left_in_page, kLongestInsn);
     for (u32 i = 0; i < length; ++i)
       mmio_bytes[i] = static_cast<u8>(cpu_.mmu.memory().read(code.physical + i, 1));
     bytes = std::span(mmio_bytes).first(length);
@@ -135,8 +135,8 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
   }
 
   const Insn& final = block.insns[used - 1];
-  constexpr u32 kLongest = 15;  // as far as bytes that are no instruction were looked at
-  const u32 looked_at = final.mnemonic == ZYDIS_MNEMONIC_INVALID ? final.offset + kLongest : block.bytes;
+  // Bytes that are no instruction were looked at beyond the first.
+  const u32 looked_at = final.mnemonic == ZYDIS_MNEMONIC_INVALID ? final.offset + kLongestInsn : block.bytes;
   block.depends_begin = static_cast<u16>(code.physical % kPageSize);
   const u64 end = block.depends_begin + u64{looked_at};
   block.depends_end = static_cast<u16>(std::min(end, kPageSize));
@@ -155,16 +155,16 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
 bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block& block, Insn& insn,
                                      bool& last) {
   std::array<u8, 16> bytes{};
-  const u32 head_size = std::min<u32>(static_cast<u32>(head.size()), 15);
+  const u32 head_size = std::min(static_cast<u32>(head.size()), kLongestInsn);
   std::copy_n(head.begin(), head_size, bytes.begin());
   mmu::Mmu::Code next;
   u64 next_linear = linear + head_size;
   if (block.code_bits != 64) next_linear &= 0xffff'ffff;
   if (!cpu_.mmu.fetch(next_linear, next)) return false;
-  for (u32 i = head_size; i < 15; ++i)
+  for (u32 i = head_size; i < kLongestInsn; ++i)
     bytes[i] = next.host ? next.host[i - head_size]
                          : static_cast<u8>(cpu_.mmu.memory().read(next.physical + i - head_size, 1));
-  const auto result = decoder().decode(std::span(bytes).first(15), 0, insn);
+  const auto result = decoder().decode(std::span(bytes).first(kLongestInsn), 0, insn);
   DOPPEL_CHECK(result != Decoder::Result::kTruncated, "15 bytes hold any instruction");
   last = true;
   block.second_page = next.physical & kPageMask;
@@ -207,11 +207,9 @@ void BlockCache::enter(Block& block) {
 }
 
 u64 BlockCache::granules_of(const Block& block, u64 page) {
-  const u64 begin = block.physical & ~kPageMask, end = begin + block.bytes;
   u64 granules = 0;
   if (page == (block.physical & kPageMask))
-    granules = granules_between(begin, std::min(end, kPageSize)) |
-               granules_between(block.depends_begin, block.depends_end);
+    granules = granules_between(block.depends_begin, block.depends_end);
   if (page == block.second_page) granules |= granules_between(0, block.second_depends_end);
   return granules;
 }
@@ -272,14 +270,12 @@ void BlockCache::invalidate(u64 pa, u64 size) {
     }
     const auto blocks = code_pages_.at(page).blocks;  // a copy: forget() edits the list
     for (Block* block : blocks) {
-      const u64 in_first = std::min<u64>(block->bytes, kPageSize - (block->physical & ~kPageMask));
-      const bool first = block->physical < pa + size && pa < block->physical + in_first;
-      const u64 page_of_block = block->physical & kPageMask;
-      const bool dependent =
-          page_of_block + block->depends_begin < pa + size && pa < page_of_block + block->depends_end;
+      const u64 first_page = block->physical & kPageMask;
+      const bool first =
+          first_page + block->depends_begin < pa + size && pa < first_page + block->depends_end;
       const bool second = block->second_page != kNoPage && block->second_page < pa + size &&
                           pa < block->second_page + block->second_depends_end;
-      if (first || second || dependent) forget(*block);
+      if (first || second) forget(*block);
     }
   }
 }

@@ -139,7 +139,7 @@ Decoder::Decoder(const core::CpuModel& model, u32 code_bits, core::Counters& cou
 }
 
 const EncodingCache::Entry* Decoder::known(std::span<const u8> bytes) const {
-  if (bytes.size() < EncodingCache::kBytes) return nullptr;
+  if (bytes.size() < kLongestInsn) return nullptr;
   if (!encodings_) encodings_ = std::make_unique<EncodingCache>(code_bits_);
   return encodings_->find(encodings_->head(bytes.data()));
 }
@@ -166,7 +166,7 @@ Decoder::Result Decoder::decode(std::span<const u8> bytes, u16 offset, Insn& ins
 Decoder::Result Decoder::decode_new(std::span<const u8> bytes, u16 offset, Insn& insn, bool met) const {
   ZydisDecodedInstruction decoded;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  const std::size_t available = bytes.size() < 15 ? bytes.size() : 15;
+  const std::size_t available = std::min<std::size_t>(bytes.size(), kLongestInsn);
   const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_, bytes.data(), available, &decoded, operands);
 
   insn = Insn{};
@@ -175,7 +175,7 @@ Decoder::Result Decoder::decode_new(std::span<const u8> bytes, u16 offset, Insn&
   insn.flow = Flow::kEnds;
   if (code_bits_ == 64) insn.flags |= kCode64;
   if (!ZYAN_SUCCESS(status)) {
-    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < 15) return Result::kTruncated;
+    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kLongestInsn) return Result::kTruncated;
     const bool long_one = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
     insn.run = long_one ? interp::run_ends<too_long> : interp::run_ends<undefined_opcode>;
     return Result::kLast;
@@ -202,7 +202,7 @@ Decoder::Result Decoder::decode_new(std::span<const u8> bytes, u16 offset, Insn&
   const bool system =
       first == OperandKind::kSegment || first == OperandKind::kControl || first == OperandKind::kDebug;
   insn.flow = row->flow == Flow::kNext && system ? Flow::kEnds : row->flow;
-  if (encodings_ && bytes.size() >= EncodingCache::kBytes)
+  if (bytes.size() >= kLongestInsn)  // then known() was asked
     encodings_->keep(bytes.data(), decoded, operands, insn);
   return insn.flow == Flow::kNext ? Result::kNext : Result::kLast;
 }

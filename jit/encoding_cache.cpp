@@ -40,7 +40,7 @@ u64 read(const u8* bytes, u32 size, bool is_signed) {
 void learn(const ZydisDecoder& decoder, u32 number, EncodingCache::Opcodes& opcodes) {
   for (const u8 prefix : {0x00, 0x66, 0xf3, 0xf2})
     for (u32 modrm = 0; modrm < 256; modrm += modrm == 0x38 ? 0xc0 - 0x38 : 8) {
-      std::array<u8, EncodingCache::kBytes> bytes{};
+      std::array<u8, kLongestInsn> bytes{};
       u32 at = 0;
       if (prefix != 0) bytes[at++] = prefix;
       if (number >= 256) bytes[at++] = 0x0f;

@@ -26,9 +26,6 @@ class EncodingCache {
     // The instruction at `bytes`, which begin with the entry's head, `offset` bytes into its block.
     void fill(const u8* bytes, u16 offset, Insn& to) const;
   };
-  // Bytes needed to look for an instruction: the longest one's.
-  static constexpr std::size_t kBytes = 15;
-
   // Of the one-byte map, then of the two-byte map (0F): whether there is any instruction, and whether ModRM
   // follows.
   struct Opcodes {
@@ -37,7 +34,7 @@ class EncodingCache {
 
   explicit EncodingCache(u32 code_bits);
 
-  // `bytes`: kBytes of them.
+  // `bytes`: kLongestInsn of them.
   [[nodiscard]] Head head(const u8* bytes) const;
   // nullptr: not known.
   [[nodiscard]] const Entry* find(const Head& head) const {

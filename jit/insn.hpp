@@ -13,6 +13,8 @@ namespace doppel::jit {
 struct Vcpu;
 struct Insn;
 
+inline constexpr u32 kLongestInsn = 15;  // bytes; what is longer raises #GP
+
 // Runs the instruction and returns the one to run next in the block, or nullptr to leave the block. After
 // nullptr, CpuState::rip is the next instruction's (or, with CpuState::fault pending, the faulting
 // instruction's).

@@ -84,28 +84,29 @@ struct Machine::Parts {
                .notify = [this](core::Pending reason) { wake(reason); },
                .code_written = [this](u64 pa, u64 size) { dispatcher.blocks().invalidate(pa, size); },
                .translations_changed = [this] { cpu.mmu.flush_all(); }}),
-        storage(machine.config_.disks, board, machine.counters_, poster(machine)),
-        networking(machine.config_.nets, board, machine.counters_, poster(machine)),
-        peripherals(machine.config_.peripherals, board, machine.counters_, events, poster(machine)),
         cpu_memory(machine.config_.cpu, board.memory, board.ports, board.local_apic, board.clock,
                    machine.counters_),
         cpu(*cpu_memory),
-        dispatcher(cpu) {
-    choose_engine(machine.config_);
+        dispatcher(cpu),
+        backend(choose_engine(machine.config_)),
+        storage(machine.config_.disks, board, machine.counters_, poster(machine)),
+        networking(machine.config_.nets, board, machine.counters_, poster(machine)),
+        peripherals(machine.config_.peripherals, board, machine.counters_, events, poster(machine)) {
+    dispatcher.set_backend(backend.get());
   }
 
-  // The networks' threads ask for the vCPU's attention until they end: before the vCPU does.
-  ~Parts() { networking.stop(); }
-
   // How other threads run something on the vCPU's.
-  static std::function<void(std::function<void()>)> poster(Machine& machine) {
-    return [&machine](std::function<void()> work) {
+  std::function<void(std::function<void()>)> poster(Machine& machine) {
+    return [this, &machine](std::function<void()> work) {
       machine.work_.post(std::move(work));
-      machine.request(kRequestWork);
+      machine.requests_.fetch_or(kRequestWork);
+      wake(core::kPendingStop);
     };
   }
 
-  void choose_engine(const MachineConfig& config) {
+  // nullptr: the interpreter alone.
+  std::unique_ptr<jit::Backend> choose_engine(const MachineConfig& config) {
+    std::unique_ptr<jit::Backend> chosen;
 #ifdef DOPPEL_TRANSLATOR_X64
     if (config.engine != Engine::kInterpreter) {
       jit::x64::Optimisations optimisations;
@@ -117,24 +118,24 @@ struct Machine::Parts {
       if (config.trace || config.engine == Engine::kVerify)
         optimisations.chaining = optimisations.jump_cache = false;
       if (config.engine == Engine::kVerify) optimisations.hot_runs = 0;
-      backend =
+      chosen =
           std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), optimisations,
                                                  jit::x64::kDefaultCodeCacheSize, translation_report(config));
       if (config.engine == Engine::kVerify) {
-        auto made = std::make_unique<jit::Verifier>(cpu, dispatcher.blocks(), std::move(backend),
+        auto made = std::make_unique<jit::Verifier>(cpu, dispatcher.blocks(), std::move(chosen),
                                                     !optimisations.flag_liveness);
         verifier = made.get();
-        backend = std::move(made);
+        chosen = std::move(made);
       }
     }
     if (may_run_directly(config)) {
-      auto made = std::make_unique<jit::direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(backend));
+      auto made = std::make_unique<jit::direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(chosen));
       direct = made.get();
-      backend = std::move(made);
+      chosen = std::move(made);
     }
 #endif
-    if (config.trace) backend = std::make_unique<jit::Tracer>(cpu, std::move(backend), config.trace);
-    dispatcher.set_backend(backend.get());
+    if (config.trace) chosen = std::make_unique<jit::Tracer>(cpu, std::move(chosen), config.trace);
+    return chosen;
   }
 
   void wake(core::Pending reason) {
@@ -146,17 +147,19 @@ struct Machine::Parts {
   }
 
   PcBoard board;
-  Storage storage;
-  Networking networking;
-  Peripherals peripherals;
   VcpuMemory cpu_memory;
   jit::Vcpu& cpu;
   jit::Dispatcher dispatcher;
-  std::unique_ptr<jit::Backend> backend;
+  // Before `backend`, which sets them.
   const jit::Verifier* verifier = nullptr;  // in `backend`, with Engine::kVerify
 #ifdef DOPPEL_TRANSLATOR_X64
   jit::direct::DirectRunner* direct = nullptr;  // `backend`, if user code may run directly
 #endif
+  std::unique_ptr<jit::Backend> backend;
+  // Last: their threads wake the vCPU as long as they live.
+  Storage storage;
+  Networking networking;
+  Peripherals peripherals;
 };
 
 bool have_translator() {

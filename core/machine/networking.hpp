@@ -23,11 +23,6 @@ class Networking {
   Networking(const Networking&) = delete;
   Networking& operator=(const Networking&) = delete;
 
-  // No frame goes in or out any more.
-  void stop() {
-    for (const auto& card : cards_) card->network.reset();
-  }
-
  private:
   struct VirtioCard {
     VirtioCard(devices::NetPort& port, const devices::MacAddress& mac, PcBoard& board,

@@ -72,11 +72,10 @@ class Instructions {
     if (seen.length != 0) return seen;
     const auto glance = decoder_.glance(page_.subspan(offset));
     // What continues on the next page is not looked at.
-    seen = glance ? Seen{glance->length, sensitive(glance->mnemonic)} : Seen{kLongest, false};
+    seen = glance ? Seen{glance->length, sensitive(glance->mnemonic)} : Seen{kLongestInsn, false};
     return seen;
   }
 
-  static constexpr u8 kLongest = 15;
   std::span<const u8> page_;
   const Decoder& decoder_;
   std::vector<Seen> seen_;

@@ -148,11 +148,10 @@ ShadowSpace::Page ShadowSpace::mapped(u64 la) const {
 }
 
 ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
-  constexpr u64 kLongestInstruction = 15;
   if (la < kLowest || la >= StubProcess::kAddressEnd) return Outcome::kNotAllowed;
   const Page before = mapped(la);
   // Nothing tells what kind of access it was. A page that can be read was written or executed.
-  const bool fetch = la - rip < kLongestInstruction && !(before & PROT_EXEC);
+  const bool fetch = la - rip < kLongestInsn && !(before & PROT_EXEC);
   const auto access = fetch ? mmu::Access::kExecute : before ? mmu::Access::kWrite : mmu::Access::kRead;
   const u8* host = cpu_.mmu.direct(la, access);
   if (host == nullptr) return Outcome::kNotAllowed;

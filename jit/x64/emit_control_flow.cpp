@@ -7,6 +7,15 @@ namespace doppel::jit::x64 {
 
 using namespace asmjit::x86;
 
+constexpr u8 kJumpBytes = 5;  // of HostAssembler::jump()
+
+// JRCXZ, or JECXZ if `narrow`, over so many bytes.
+static void skip_if_count_is_zero(HostAssembler& a, bool narrow, u8 bytes) {
+  constexpr u8 kAddressSize = 0x67, kJrcxz = 0xe3;
+  const u8 code[] = {kAddressSize, kJrcxz, bytes};
+  a.embed(code + !narrow, sizeof code - !narrow);
+}
+
 bool BlockEmitter::emit_control_flow(const Insn& insn) {
   const i64 next = page_offset_after(insn);
   const i64 target = next + static_cast<i64>(insn.imm);
@@ -32,10 +41,9 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       if (insn.op_size != word_) return false;
       slow_exits_.push_back({{}, target, target <= next, flags_});
       // The jump reaches 127 bytes only: over the one that is not taken, JMP with an 8-bit displacement.
-      constexpr u8 kAddressSize = 0x67, kJrcxz = 0xe3, kJmpShort = 0xeb;
-      const u8 bytes[] = {kAddressSize, kJrcxz, 2, kJmpShort, 5};
-      const bool narrow = insn.mnemonic == ZYDIS_MNEMONIC_JECXZ;
-      a.embed(bytes + !narrow, sizeof bytes - !narrow);
+      constexpr u8 kJmpShort[] = {0xeb, kJumpBytes};
+      skip_if_count_is_zero(a, insn.mnemonic == ZYDIS_MNEMONIC_JECXZ, sizeof kJmpShort);
+      a.embed(kJmpShort, sizeof kJmpShort);
       a.jump(slow_exits_.back().entry);
       return true;
     }
@@ -44,9 +52,7 @@ bool BlockEmitter::emit_control_flow(const Insn& insn) {
       if (insn.op_size != word_ || insn.address_size != word_) return false;
       slow_exits_.push_back({{}, target, target <= next, flags_});
       a.lea(word(rcx), ptr(rcx, -1));
-      constexpr u8 kAddressSize = 0x67, kJrcxz = 0xe3;  // over the jump
-      const u8 bytes[] = {kAddressSize, kJrcxz, 5};
-      a.embed(bytes + (word_ == 8), sizeof bytes - (word_ == 8));
+      skip_if_count_is_zero(a, word_ == 4, kJumpBytes);
       a.jump(slow_exits_.back().entry);
       return true;
     }

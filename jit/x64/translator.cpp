@@ -342,8 +342,7 @@ u8 Translator::flags_live_at(Block& block, u16 page_offset) {
 }
 
 bool Translator::crosses_page(Block& block, u16 page_offset) {
-  constexpr u16 kLongest = 15;
-  if (page_offset + kLongest <= static_cast<i32>(core::kPageSize)) return false;
+  if (page_offset + kLongestInsn <= core::kPageSize) return false;
   bool whole = false;
   blocks_.peek(block, page_offset, 1, [&](const Decoder::Glance&) { return whole = true; });
   block.depends_begin = std::min(block.depends_begin, page_offset);
