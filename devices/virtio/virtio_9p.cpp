@@ -24,15 +24,10 @@ u8 Virtio9p::read_config(u32 offset) {
 }
 
 void Virtio9p::notified(u16 index) {
-  Virtqueue* queue = transport_->queue(index);
-  if (!queue) return;
-  VirtioChain chain;
   std::vector<u8> message;
-  for (u32 count = 0; count < 2u * queue_size(); ++count) {
-    const auto taken = queue->take(chain);
-    if (taken == Virtqueue::Taken::kNone) break;
+  transport_->serve(index, [&](const VirtioChain& chain) -> std::optional<u32> {
     const u64 room = chain.writable_size();
-    if (taken == Virtqueue::Taken::kBroken || room < kSmallest) return transport_->needs_reset();
+    if (room < kSmallest) return std::nullopt;
     message.resize(std::min<u64>(chain.readable_size(), SharedFolder::kLargestMessage));
     message.resize(chain.read_front(message));
     const std::vector<u8> answer = folder_.answer(message, room);
@@ -42,9 +37,8 @@ void Virtio9p::notified(u16 index) {
       std::memcpy(piece.memory.data(), from.data(), size);
       from = from.subspan(size);
     }
-    queue->give_back(chain, static_cast<u32>(answer.size()));
-  }
-  transport_->announce(index);
+    return static_cast<u32>(answer.size());
+  });
 }
 
 void Virtio9p::snapshot(core::SnapshotIo& io) {

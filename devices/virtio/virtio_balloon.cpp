@@ -52,20 +52,13 @@ void VirtioBalloon::write_config(u32 offset, u8 value) {
 }
 
 void VirtioBalloon::notified(u16 index) {
-  Virtqueue* queue = transport_->queue(index);
-  if (!queue) return;
-  VirtioChain chain;
-  for (u32 count = 0; count < 2u * queue_size(); ++count) {
-    const auto taken = queue->take(chain);
-    if (taken == Virtqueue::Taken::kNone) break;
-    if (taken == Virtqueue::Taken::kBroken) return transport_->needs_reset();
+  transport_->serve(index, [&](const VirtioChain& chain) {
     if (index == kInflate) take_pages(chain);
     if (index == kReporting && (accepted_ & kPageReporting))
       for (const auto& piece : chain.writable) give_to_host(piece.address, piece.memory.size());
     // Pages that come back out of the balloon need nothing: the host gives them when they are touched.
-    queue->give_back(chain, 0);
-  }
-  transport_->announce(index);
+    return 0u;
+  });
 }
 
 void VirtioBalloon::take_pages(const VirtioChain& chain) {

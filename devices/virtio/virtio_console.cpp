@@ -85,18 +85,11 @@ void VirtioConsole::set_host_connected(std::size_t port, bool connected) {
 }
 
 void VirtioConsole::output(std::size_t port, u16 index) {
-  Virtqueue* queue = transport_->queue(index);
-  if (!queue) return;
-  VirtioChain chain;
-  for (u32 count = 0; count < 2u * queue_size(); ++count) {
-    const auto taken = queue->take(chain);
-    if (taken == Virtqueue::Taken::kNone) break;
-    if (taken == Virtqueue::Taken::kBroken) return transport_->needs_reset();
+  transport_->serve(index, [&](const VirtioChain& chain) {
     for (const auto& piece : chain.readable)
       for (const u8 byte : piece.memory) ports_[port].port.output->write(byte);
-    queue->give_back(chain, 0);
-  }
-  transport_->announce(index);
+    return 0u;
+  });
 }
 
 void VirtioConsole::input(std::size_t port) {
@@ -127,18 +120,11 @@ void VirtioConsole::input(std::size_t port) {
 }
 
 void VirtioConsole::control() {
-  Virtqueue* queue = transport_->queue(kControlOut);
-  if (!queue) return;
-  VirtioChain chain;
-  for (u32 count = 0; count < 2u * queue_size(); ++count) {
-    const auto taken = queue->take(chain);
-    if (taken == Virtqueue::Taken::kNone) break;
-    if (taken == Virtqueue::Taken::kBroken) return transport_->needs_reset();
+  transport_->serve(kControlOut, [&](const VirtioChain& chain) {
     Control message;
     if (chain.read_front({reinterpret_cast<u8*>(&message), sizeof message}) == sizeof message) obey(message);
-    queue->give_back(chain, 0);
-  }
-  transport_->announce(kControlOut);
+    return 0u;
+  });
   send_controls();
 }
 

@@ -3,6 +3,7 @@
 // interrupts. Source: VIRTIO 1.2, chapter 2.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "core/snapshot.hpp"
@@ -22,6 +23,26 @@ class VirtioTransport {
   virtual void configuration_changed() = 0;
   // The driver broke the rules: nothing works until it resets the device.
   virtual void needs_reset() = 0;
+
+  // Takes the requests that are in queue `index`, gives each back and interrupts the driver. `request(chain)`
+  // does one and returns how many bytes it wrote; empty: it breaks the rules. Not for devices that finish
+  // requests later.
+  template <class Request>
+  void serve(u16 index, Request request) {
+    Virtqueue* ring = queue(index);
+    if (!ring) return;
+    VirtioChain chain;
+    // Twice what it can hold: a driver that adds while we take does not keep us here.
+    for (u32 count = 0; count < 2u * ring->size(); ++count) {
+      const auto taken = ring->take(chain);
+      if (taken == Virtqueue::Taken::kNone) break;
+      const std::optional<u32> written =
+          taken == Virtqueue::Taken::kChain ? std::optional<u32>(request(chain)) : std::nullopt;
+      if (!written) return needs_reset();
+      ring->give_back(chain, *written);
+    }
+    announce(index);
+  }
 };
 
 // For the transport.

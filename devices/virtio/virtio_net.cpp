@@ -250,19 +250,13 @@ bool VirtioNet::wanted(const NetFrame& frame) const {
 // --- Control.
 
 void VirtioNet::control() {
-  Virtqueue* queue = transport_->queue(kControlQueue);
-  if (!queue) return;
-  VirtioChain chain;
-  for (u32 count = 0; count < 2 * kQueueSize; ++count) {
-    const auto taken = queue->take(chain);
-    if (taken == Virtqueue::Taken::kNone) break;
-    if (taken == Virtqueue::Taken::kBroken || chain.writable_size() == 0) return transport_->needs_reset();
+  transport_->serve(kControlQueue, [&](const VirtioChain& chain) -> std::optional<u32> {
+    if (chain.writable_size() == 0) return std::nullopt;
     std::vector<u8> command(std::min<u64>(chain.readable_size(), kLargestCommand + 1));
     command.resize(chain.read_front(command));
     chain.writable.front().memory.front() = command.size() <= kLargestCommand && obey(command) ? kOk : kError;
-    queue->give_back(chain, 1);
-  }
-  transport_->announce(kControlQueue);
+    return 1;
+  });
 }
 
 bool VirtioNet::obey(std::span<const u8> command) {

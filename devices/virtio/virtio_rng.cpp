@@ -14,13 +14,7 @@ constexpr u64 kMost = 4096;
 }  // namespace
 
 void VirtioRng::notified(u16 index) {
-  Virtqueue* queue = transport_->queue(index);
-  if (!queue) return;
-  VirtioChain chain;
-  for (u32 count = 0; count < 2u * queue_size(); ++count) {
-    const auto taken = queue->take(chain);
-    if (taken == Virtqueue::Taken::kNone) break;
-    if (taken == Virtqueue::Taken::kBroken) return transport_->needs_reset();
+  transport_->serve(index, [](const VirtioChain& chain) {
     u64 written = 0;
     for (const auto& piece : chain.writable) {
       const u64 size = std::min<u64>(piece.memory.size(), kMost - written);
@@ -29,9 +23,8 @@ void VirtioRng::notified(u16 index) {
       written += static_cast<u64>(got);
       if (static_cast<u64>(got) < piece.memory.size()) break;
     }
-    queue->give_back(chain, static_cast<u32>(written));
-  }
-  transport_->announce(index);
+    return static_cast<u32>(written);
+  });
 }
 
 }  // namespace doppel::devices
