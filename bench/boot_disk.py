@@ -4,34 +4,35 @@ and under QEMU's TCG, by turns: the same image, virtio, 1 GiB. Prints each time,
 import argparse
 import os
 import select
-import statistics
 import subprocess
 import sys
 import time
 
-PROMPT, LONGEST = b"debian login:", 600
+import side_by_side
+
+PROMPT = b"debian login:"
 
 
-def commands(options):
-    return {
-        "doppel": [options.doppel, "run", "--disk", options.image, "--snapshot", "-m", "1G", "--cpu", "max"],
-        "qemu": [options.qemu, "-accel", "tcg", "-cpu", "max", "-m", "1G", "-display", "none", "-serial", "stdio",
-                 "-snapshot", "-drive", f"file={options.image},format=raw,if=virtio"],
-    }
+def command(options, engine):
+    if engine == "doppel":
+        return [options.doppel, "run", "--disk", options.image, "--snapshot", "-m", "1G", "--cpu", "max",
+                *options.doppel_args.split()]
+    return [options.qemu, "-accel", "tcg", "-cpu", "max", "-m", "1G", "-display", "none", "-serial", "stdio",
+            "-snapshot", "-drive", f"file={options.image},format=raw,if=virtio"]
 
 
-def marks(command):
+def marks(arguments, timeout):
     """Seconds until the boot loader's first word and until the prompt."""
     start, shown, loader = time.monotonic(), b"", None
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         while PROMPT not in shown:
-            left = start + LONGEST - time.monotonic()
+            left = start + timeout - time.monotonic()
             if left < 0 or not select.select([process.stdout], [], [], left)[0]:
-                sys.exit(f"no prompt within {LONGEST} s from: {' '.join(map(str, command))}")
+                sys.exit(f"no prompt within {timeout:.0f} s from: {' '.join(map(str, arguments))}")
             data = os.read(process.stdout.fileno(), 65536)
             if not data:
-                sys.exit(f"ended before the prompt: {' '.join(map(str, command))}")
+                sys.exit(f"ended before the prompt: {' '.join(map(str, arguments))}")
             shown += data
             if loader is None and b"GRUB" in shown:
                 loader = time.monotonic() - start
@@ -42,21 +43,19 @@ def marks(command):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--image", default="build/guests/debian.img")
-    parser.add_argument("--doppel", default="build/core/cli/doppel")
-    parser.add_argument("--qemu", default="qemu-system-x86_64")
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    times = {name: [] for name in commands(options)}
+    parser = argparse.ArgumentParser(prog="./dev bench-boot", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--image", default=str(side_by_side.TOP / "build/guests/debian.img"), metavar="PATH")
+    side_by_side.add_options(parser)
+    options = side_by_side.parse(parser)
+    times = {engine: [] for engine in options.engines}
     for run in range(options.runs):
-        for name, command in commands(options).items():
-            loader, prompt = marks(command)
-            times[name].append(prompt)
-            print(f"{run + 1} {name:7} boot loader {loader:.2f} s, login {prompt:.2f} s", flush=True)
-    medians = {name: statistics.median(all_times) for name, all_times in times.items()}
-    print(f"median: doppel {medians['doppel']:.2f} s, qemu {medians['qemu']:.2f} s, "
-          f"qemu/doppel {medians['qemu'] / medians['doppel']:.2f}")
+        for engine in options.engines:
+            loader, prompt = marks(command(options, engine), options.timeout)
+            times[engine].append(prompt)
+            print(f"{run + 1} {engine:7} boot loader {loader:.2f} s, login {prompt:.2f} s", flush=True)
+    medians, ratio = side_by_side.medians(times, options.engines)
+    print("median: " + ", ".join(f"{engine} {medians[engine]:.2f} s" for engine in options.engines) +
+          (f", qemu/doppel {ratio:.2f}" if ratio else ""))
 
 
 main()

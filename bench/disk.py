@@ -7,15 +7,14 @@ The guest reads and writes its disk past its page cache (bench/workloads/disk.c)
 import argparse
 import os
 import re
-import shutil
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import side_by_side
+
 HERE = Path(__file__).resolve().parent
-TOP = HERE.parent
 PARTS = ("sequential-write", "sequential-read", "random-read", "random-write", "random-read-8")
 EVENT = re.compile(r"@disk (\S+) ?(.*)")
 INIT = """#!/bin/busybox sh
@@ -25,11 +24,6 @@ modprobe -a $(cat /disk-modules)
 /disk $(cat /disk-arguments)
 poweroff -f
 """
-
-
-def cpio(folder, names):
-    return subprocess.run(["cpio", "--quiet", "--create", "--format=newc", "--owner=+0:+0"], cwd=folder,
-                          input="\n".join(names).encode(), stdout=subprocess.PIPE, check=True).stdout
 
 
 def make_initramfs(options, interface):
@@ -44,7 +38,7 @@ def make_initramfs(options, interface):
     path = options.out / f"disk-{interface}.cpio"
     guests = options.kernel.parent
     path.write_bytes((guests / "initramfs.cpio").read_bytes() + (guests / "disk_modules.cpio").read_bytes() +
-                     cpio(work, ["disk", "disk-init", "disk-arguments"]))
+                     side_by_side.cpio(work, ["disk", "disk-init", "disk-arguments"]))
     return path
 
 
@@ -89,20 +83,12 @@ def measure(command, timeout):
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench-disk", description=__doc__.split("\n")[0])
     parser.add_argument("--interfaces", default="virtio,ide", metavar="NAMES", help="default: %(default)s")
-    parser.add_argument("--engines", default="doppel,qemu", metavar="NAMES", help="default: %(default)s")
     parser.add_argument("--megabytes", type=int, default=256, help="size of the disk (default %(default)s)")
     parser.add_argument("--operations", type=int, default=20000, help="of 4 KiB (default %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="rounds; the median counts (default %(default)s)")
-    parser.add_argument("--doppel", default=str(TOP / "build/core/cli/doppel"), metavar="PATH")
-    parser.add_argument("--doppel-args", default="", metavar="TEXT")
-    parser.add_argument("--qemu", default="qemu-system-x86_64", metavar="PATH")
-    parser.add_argument("--kernel", type=Path, default=TOP / "build/guests/vmlinuz", metavar="PATH")
-    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
-    parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIRECTORY")
-    options = parser.parse_args()
-    engines = options.engines.split(",")
-    if "qemu" in engines and not shutil.which(options.qemu):
-        parser.error(f"{options.qemu} is missing: apt-get install qemu-system-x86, or use --engines doppel")
+    side_by_side.add_options(parser)
+    side_by_side.add_guest_options(parser)
+    options = side_by_side.parse(parser)
+    engines = options.engines
     options.out.mkdir(parents=True, exist_ok=True)
     image = options.out / "disk.img"
     with open(image, "wb") as file:  # allocated, and in the host's page cache
@@ -119,10 +105,9 @@ def main():
                     samples.setdefault(part, {}).setdefault(engine, []).append(value)
         print(f"{interface:18}" + "".join(f"{engine:>20}" for engine in engines) + f"{'qemu/doppel':>14}")
         for part in PARTS:
-            medians = {engine: statistics.median(samples[part][engine]) for engine in engines}
+            medians, ratio = side_by_side.medians(samples[part], engines)
             unit = "MiB/s" if part.startswith("sequential") else "op/s"
             row = "".join(f"{counts[part] / medians[engine]:>14.0f} {unit:5}" for engine in engines)
-            ratio = medians["qemu"] / medians["doppel"] if len(engines) == 2 else 0
             slower += interface == "virtio" and 0 < ratio < 1
             print(f"{part:18}{row}{ratio:>14.2f}", flush=True)
     image.unlink()

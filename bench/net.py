@@ -5,16 +5,14 @@ opens and closes connections one after another. Times are taken here, by the hos
 
 import argparse
 import re
-import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-TOP = Path(__file__).resolve().parent.parent
+import side_by_side
+
 PARTS = ("download", "upload", "connections")
 EVENT = re.compile(r"@net (\S+) ?(.*)")
 INIT = """#!/bin/busybox sh
@@ -102,11 +100,6 @@ class Host:
         connection.sendall(b"hello\n")
 
 
-def cpio(folder, names):
-    return subprocess.run(["cpio", "--quiet", "--create", "--format=newc", "--owner=+0:+0"], cwd=folder,
-                          input="\n".join(names).encode(), stdout=subprocess.PIPE, check=True).stdout
-
-
 def make_initramfs(options, host):
     work = options.out / "net-root"
     work.mkdir(parents=True, exist_ok=True)
@@ -117,7 +110,7 @@ def make_initramfs(options, host):
     path = options.out / "net.cpio"
     guests = options.kernel.parent
     path.write_bytes((guests / "initramfs.cpio").read_bytes() + (guests / "net_modules.cpio").read_bytes() +
-                     cpio(work, ["net-init", "net-arguments"]))
+                     side_by_side.cpio(work, ["net-init", "net-arguments"]))
     return path
 
 
@@ -164,20 +157,12 @@ def measure(arguments, host, timeout):
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench-net", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--engines", default="doppel,qemu", metavar="NAMES", help="default: %(default)s")
     parser.add_argument("--megabytes", type=int, default=200, help="each way (default %(default)s)")
     parser.add_argument("--connections", type=int, default=100, help="one after another (default %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="rounds; the median counts (default %(default)s)")
-    parser.add_argument("--doppel", default=str(TOP / "build/core/cli/doppel"), metavar="PATH")
-    parser.add_argument("--doppel-args", default="", metavar="TEXT")
-    parser.add_argument("--qemu", default="qemu-system-x86_64", metavar="PATH")
-    parser.add_argument("--kernel", type=Path, default=TOP / "build/guests/vmlinuz", metavar="PATH")
-    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
-    parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIRECTORY")
-    options = parser.parse_args()
-    engines = options.engines.split(",")
-    if "qemu" in engines and not shutil.which(options.qemu):
-        parser.error(f"{options.qemu} is missing: apt-get install qemu-system-x86, or use --engines doppel")
+    side_by_side.add_options(parser)
+    side_by_side.add_guest_options(parser)
+    options = side_by_side.parse(parser)
+    engines = options.engines
     options.out.mkdir(parents=True, exist_ok=True)
     host = Host(options.megabytes << 20)
     initramfs = make_initramfs(options, host)
@@ -190,10 +175,9 @@ def main():
     print(f"{'':14}" + "".join(f"{engine:>20}" for engine in engines) + f"{'qemu/doppel':>14}")
     slow = 0
     for part in PARTS:
-        medians = {engine: statistics.median(samples[part][engine]) for engine in engines}
+        medians, ratio = side_by_side.medians(samples[part], engines)
         amount, unit = (options.connections, "/s") if part == "connections" else (options.megabytes, "MiB/s")
         row = "".join(f"{amount / medians[engine]:>14.0f} {unit:5}" for engine in engines)
-        ratio = medians["qemu"] / medians["doppel"] if len(engines) == 2 else 0
         slow += part != "connections" and 0 < ratio < 2
         print(f"{part:14}{row}{ratio:>14.2f}", flush=True)
     return 1 if slow else 0

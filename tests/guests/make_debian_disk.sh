@@ -10,8 +10,7 @@ readonly uuid=6c4d1a0e-0f0c-4a7e-9d0c-d0bbe1d0bbe1
 readonly disk_mib=1600 first_mib=1
 readonly grub=/usr/lib/grub/i386-pc
 
-say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
-fail() { say "$*"; exit 1; }
+source "$(dirname "$0")/debian_tree.sh" # say, fail
 
 mkdir -p "$1"
 readonly out=$(cd "$1" && pwd)

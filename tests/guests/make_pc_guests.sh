@@ -128,9 +128,10 @@ make_grub_cd() {
   rm -rf "$tree"
 }
 
-# iso_tree TREE: xorriso in a tree of its own, so that the host needs none of its packages, and ISOLINUX in TREE/cd.
+# iso_tree NAME -> a new tree with xorriso, so that the host needs none of its packages, and ISOLINUX in its cd.
 iso_tree() {
-  local tree=$1 isolinux modules name
+  local tree isolinux modules name
+  tree=$(mktemp -d "$out/$1.XXXXXX")
   make_root "$tree" "$amd64" '^(debconf.*|cdebconf|dpkg|tar|install-info|.*:i386)$' xorriso
   isolinux=$(download "$amd64" isolinux)
   modules=$(download "$amd64" syslinux-common)
@@ -139,6 +140,8 @@ iso_tree() {
   for name in ldlinux libcom32 libutil; do
     file_of "$modules" "./usr/lib/syslinux/modules/bios/$name.c32" > "$tree/cd/isolinux/$name.c32"
   done
+  cp "$here/isolinux.cfg" "$tree/cd/isolinux/"
+  printf '%s\n' "$tree"
 }
 
 # pack_iso TREE FILE
@@ -154,9 +157,7 @@ make_isolinux() {
   local ipxe tree
   ipxe=$(download "$amd64" ipxe)
   file_of "$ipxe" ./usr/lib/ipxe/ipxe.iso > "$out/ipxe.iso"
-  tree=$(mktemp -d "$out/isolinux.XXXXXX")
-  iso_tree "$tree"
-  cp "$here/isolinux.cfg" "$tree/cd/isolinux/"
+  tree=$(iso_tree isolinux)
   file_of "$ipxe" ./boot/ipxe.lkrn > "$tree/cd/ipxe.krn"
   pack_iso "$tree" "$out/isolinux.iso"
 }
@@ -166,9 +167,7 @@ make_installer() {
   current "$out/installer.iso" "$here/isolinux.cfg" && return
   local deb tree name
   deb=$(download "$amd64" debian-installer-12-netboot-amd64)
-  tree=$(mktemp -d "$out/installer.XXXXXX")
-  iso_tree "$tree"
-  cp "$here/isolinux.cfg" "$tree/cd/isolinux/"
+  tree=$(iso_tree installer)
   for name in linux initrd.gz; do
     file_of "$deb" "./usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/$name" > "$tree/cd/$name"
   done
