@@ -43,10 +43,7 @@ std::unique_ptr<Network> make_network(const NetConfig& config, NetPort& port) {
 
 Networking::VirtioCard::VirtioCard(NetPort& port, const MacAddress& mac, PcBoard& board,
                                    core::Counters& counters)
-    : model(port, mac, counters),
-      function(
-          model, *board.ram, board.mmio,
-          [&board](u64 address, u32 data) { board.apic_bus.send_msi(address, data); }, counters) {}
+    : model(port, mac, counters), function(model, *board.ram, board.mmio, board.msi(), counters) {}
 
 Networking::Networking(const std::vector<NetConfig>& cards, PcBoard& board, core::Counters& counters,
                        const NetPort::Post& post) {

@@ -24,6 +24,7 @@
 #include "devices/local_apic.hpp"
 #include "devices/parallel_port.hpp"
 #include "devices/pci_bus.hpp"
+#include "devices/pci_msi.hpp"
 #include "devices/piix3_isa.hpp"
 #include "devices/piix4_pm.hpp"
 #include "devices/pit_8254.hpp"
@@ -56,6 +57,10 @@ struct PcBoard {
 
   // Every device to its power-on state.
   void reset();
+  // Where the message-signalled interrupts of PCI functions go.
+  [[nodiscard]] devices::MsiSink msi() {
+    return [this](u64 address, u32 data) { apic_bus.send_msi(address, data); };
+  }
   // What firmware would have left behind, for a kernel that is started without any.
   void set_up_without_firmware();
   // The order in which firmware looks for something to boot, in CMOS.

@@ -30,9 +30,8 @@ void Peripherals::insert(VirtioDevice& device) {
   if (functions_.size() == kMostVirtioOthers)
     throw ConfigError(
         fmt::format("--share: there is room for {} devices; leave some out.", kMostVirtioOthers));
-  functions_.push_back(std::make_unique<VirtioPci>(
-      device, *board_.ram, board_.mmio,
-      [&board = board_](u64 address, u32 data) { board.apic_bus.send_msi(address, data); }, counters_));
+  functions_.push_back(
+      std::make_unique<VirtioPci>(device, *board_.ram, board_.mmio, board_.msi(), counters_));
   board_.pci.insert(static_cast<u32>(kSlotVirtioOthers + functions_.size() - 1), 0, *functions_.back());
 }
 

@@ -35,10 +35,7 @@ class Storage {
  private:
   struct VirtioDisk {
     VirtioDisk(devices::BlockBackend& disk, std::string identity, PcBoard& board, core::Counters& counters)
-        : model(disk, std::move(identity)),
-          function(
-              model, *board.ram, board.mmio,
-              [&board](u64 address, u32 data) { board.apic_bus.send_msi(address, data); }, counters) {}
+        : model(disk, std::move(identity)), function(model, *board.ram, board.mmio, board.msi(), counters) {}
     devices::VirtioBlk model;
     devices::VirtioPci function;
   };
