@@ -22,7 +22,8 @@ constexpr u64 kSwitch = 15'000;  // to a stub process and back; more than half o
 // User code is worth a try after as much time as kProof in which it stayed out of the kernel for as long as
 // kPromising at a time.
 constexpr u64 kPromising = 80'000, kProof = 4'000'000;
-constexpr i64 kHope = 300'000;  // what a run is expected to save before the first one
+constexpr u64 kTranslation = 25'000;  // of a new block, with all that comes before and after it
+constexpr i64 kHope = 300'000;        // what a run is expected to save before the first one
 // Pauses after runs that saved nothing: doubled each time, from the first to the last.
 constexpr u64 kFirstPause = 2'000'000, kLastPause = 128'000'000;
 // Returns to user code between two looks at how often there are any; an interrupt of user code asks for one,
@@ -39,7 +40,11 @@ u64 clock_nanoseconds(clockid_t clock) {
 }  // namespace
 
 DirectRunner::DirectRunner(Vcpu& cpu, BlockCache& blocks, std::unique_ptr<Backend> inner)
-    : cpu_(cpu), inner_(std::move(inner)), code_(cpu, blocks), writable_(cpu.mmu.memory().ram()) {
+    : cpu_(cpu),
+      inner_(std::move(inner)),
+      code_(cpu, blocks),
+      writable_(cpu.mmu.memory().ram()),
+      translated_(cpu.counters["jit.blocks translated"]) {
   cpu_.mmu.observe_flushes(this);
   grant(kLook);
 }
@@ -93,9 +98,12 @@ void DirectRunner::run(Block& block) {
 
 // At a look: a return to user code.
 bool DirectRunner::worthwhile() {
-  // Time that this thread ran: neither a halted guest nor user code that runs directly counts.
+  // Time that this thread ran: neither a halted guest nor user code that runs directly counts. Programs that
+  // are new to the translator do not compute for long, they are translated for long.
   const u64 now = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
-  const u64 since = now - std::exchange(last_look_, now);
+  const u64 passed = now - std::exchange(last_look_, now);
+  const u64 translating = (translated_ - std::exchange(last_translated_, translated_)) * kTranslation;
+  const u64 since = passed > translating ? passed - translating : 0;
   const auto entries = static_cast<u64>(std::max<i64>(granted_ - cpu_.state.translator.user_entries_left, 1));
   if (insist_) return true;
   if (history_.size() > kMostHistories) history_.clear();

@@ -83,7 +83,8 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   std::mutex running_lock_;
   const StubProcess* running_ = nullptr;  // that interrupt() stops
   bool wanted_ = false, insist_ = false, possible_ = true;
-  u64 uses_ = 0, last_look_ = 0;
+  const core::Counters::Counter& translated_;
+  u64 uses_ = 0, last_look_ = 0, last_translated_ = 0;
   i64 granted_ = 0;  // returns to user code until the next look, from the last one on
   u64 runs_ = 0, ran_ = 0, overhead_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
       interruptions_ = 0, stubs_ = 0, pages_ = 0;

@@ -17,7 +17,7 @@ constexpr u64 kPatched = 8;  // the offset is one of the patched pages
 static_assert(kProtection < kPatched && kPatched < kPageSize, "bits of a page offset");
 
 constexpr u64 kLowest = 64 << 10;  // Linux' usual least address for mappings: below, code runs translated
-constexpr u64 kPagesAround = 16;   // that a fault maps, at most
+constexpr u64 kPagesAround = 64;   // that a fault maps, at most
 constexpr std::size_t kManyChanges = 64;  // more than what is there is worth
 
 }  // namespace
