@@ -126,6 +126,7 @@ enum Pending : u32 {
   kPendingSipi = 1u << 3,
   kPendingStop = 1u << 4,  // leave the run loop (pause, quit, reset)
   kPendingSmi = 1u << 5,
+  kPendingCoherence = 1u << 6,  // another processor asks for something (jit/coherence.hpp)
 };
 
 // What the CPU does when it does not run instructions.

@@ -221,12 +221,13 @@ u32 apic_id_bits(u32 cpus) {
   return static_cast<u32>(std::bit_width(std::max(cpus, 1u) - 1));
 }
 
-// One thread per core, all cores in one package: EAX is the shift to the next level's ID.
+// EAX is the shift to the next level's ID.
 CpuidResult topology_leaf(const CpuModel& model, u32 subleaf) {
   constexpr u32 kSmtLevel = 1 << 8, kCoreLevel = 2 << 8;
   CpuidResult r{.ecx = subleaf & 0xff, .edx = model.apic_id};
   if (subleaf == 0) {
-    r.ebx = 1;
+    r.eax = apic_id_bits(model.threads);
+    r.ebx = model.threads;
     r.ecx |= kSmtLevel;
   } else if (subleaf == 1) {
     r.eax = apic_id_bits(model.cpus);
@@ -279,8 +280,9 @@ CpuidResult leaf_values(const CpuModel& model, u32 leaf, u32 subleaf, const CpuS
       return vendor_leaf(kMaxExtendedLeaf, "AuthenticAMD", {Reg::kEbx, Reg::kEdx, Reg::kEcx});
     case kExtended + 1: {
       // HTT with CmpLegacy: the logical processors of leaf 1 are cores, not threads of one core.
-      constexpr u32 kCmpLegacyBit = 1u << 1;
-      return {kSignature, 0, model.cpus > 1 ? kCmpLegacyBit : 0, 0};
+      constexpr u32 kCmpLegacyBit = 1u << 1, kTopologyExtensions = 1u << 22;
+      const u32 bits = model.threads > 1 ? kTopologyExtensions : model.cpus > 1 ? kCmpLegacyBit : 0;
+      return {kSignature, 0, bits, 0};
     }
     case kExtended + 2:
     case kExtended + 3:
@@ -298,6 +300,9 @@ CpuidResult leaf_values(const CpuModel& model, u32 leaf, u32 subleaf, const CpuS
       return {kPhysicalBits | linear_bits << 8, kXsaveErPtr | kSsbNo | kBtcNo,
               (std::min(model.cpus, 256u) - 1) | apic_id_bits(model.cpus) << 12, 0};
     }
+    case kExtended + 0x1e:
+      if (model.threads == 1) return {};
+      return {model.apic_id, (model.threads - 1) << 8 | model.apic_id / model.threads, 0, 0};
     case kExtended + 0x21: {
       // LFENCE always serializing, null selector clears the base, automatic IBRS; immune to SRSO and TSA.
       // With these an operating system picks no retpolines and no flushes.

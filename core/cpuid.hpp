@@ -111,7 +111,8 @@ struct CpuModel {
   std::string name;
   std::bitset<static_cast<std::size_t>(Feature::kCount)> features;
   u64 tsc_hz = 1'000'000'000;
-  u32 cpus = 1;     // logical processors, for topology leaves
+  u32 cpus = 1;     // logical processors of the package, for topology leaves
+  u32 threads = 1;  // of them in a core; a power of two
   u32 apic_id = 0;  // of the vCPU that asks
 
   [[nodiscard]] bool has(Feature f) const { return features.test(static_cast<std::size_t>(f)); }

@@ -30,7 +30,7 @@ bool is_ram(const GuestRam& ram, u64 pa, u64 size) {
 
 GuestRam::GuestRam(u64 size) : size_(size), below_4g_(std::min(size, kPciHoleStart)) {
   if (size % kPageSize != 0 || size < kSmallestRam || size > kLargestRam) fail(EINVAL, "guest RAM size");
-  code_page_ = std::make_unique<std::atomic<bool>[]>(size / kPageSize);
+  code_users_ = std::make_unique<std::atomic<u8>[]>(size / kPageSize);
 
   fd_ = ::memfd_create("doppel-guest-ram", MFD_CLOEXEC);
   if (fd_ < 0) fail(errno, "memfd_create for guest RAM");
@@ -65,9 +65,8 @@ std::span<u8> GuestRam::span(u64 pa, u64 size) const {
 void GuestRam::written_in_place(u64 pa, u64 size) const {
   const u64 end = pa + size;
   for (u64 page = pa & kPageMask; page < end; page += kPageSize) {
-    if (!is_code_page(page)) continue;
     const u64 from = std::max(page, pa);
-    report_code_write(from, std::min(page + kPageSize, end) - from);
+    report_store(from, std::min(page + kPageSize, end) - from);
   }
 }
 
@@ -75,16 +74,17 @@ bool GuestRam::give_to_host(u64 pa, u64 size) const {
   if (size == 0 || !is_ram(*this, pa, size)) return false;
   const u64 first = (pa + kPageSize - 1) & kPageMask, end = (pa + size) & kPageMask;
   if (first >= end) return false;
-  written_in_place(first, end - first);
   // The RAM is shared memory: MADV_DONTNEED would only drop this mapping of it.
-  return ::madvise(host(first), end - first, MADV_REMOVE) == 0;
+  const bool given = ::madvise(host(first), end - first, MADV_REMOVE) == 0;
+  written_in_place(first, end - first);
+  return given;
 }
 
 bool GuestRam::write(u64 pa, std::span<const u8> data) {
   if (data.empty()) return true;
   if (!is_ram(*this, pa, data.size())) return false;
-  written_in_place(pa, data.size());
   std::memcpy(host(pa), data.data(), data.size());
+  written_in_place(pa, data.size());
   return true;
 }
 

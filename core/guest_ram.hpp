@@ -1,6 +1,6 @@
 // Guest RAM: one memfd, mapped once here (the translator may map it again), touched lazily. Below 4 GiB it
-// ends at kPciHoleStart; the rest continues at 4 GiB. Each 4 KiB page has a flag that tells whether decoded
-// or translated code was made from it; whoever writes RAM behind the MMU's back (DMA, loaders) goes through
+// ends at kPciHoleStart; the rest continues at 4 GiB. For each 4 KiB page it is known whether decoded or
+// translated code was made from it; whoever writes RAM behind the MMU's back (DMA, loaders) goes through
 // write(), which reports such writes so that the code is dropped.
 #pragma once
 
@@ -56,26 +56,35 @@ class GuestRam {
   // The host memory of a range that is RAM throughout, for bus masters that transfer in place. Empty if it is
   // not, or if `size` is 0.
   [[nodiscard]] std::span<u8> span(u64 pa, u64 size) const;
-  // Reports the code pages in a range that was written in place. Called before the guest can know of it.
+  // Reports the code pages in a range that was written in place. Called before the guest can know of it. As
+  // report_store(), for any number of pages.
   void written_in_place(u64 pa, u64 size) const;
 
   // The whole pages of a range go back to the host and read as zeroes from now on. False (nothing done): not
   // RAM, or the host cannot.
   bool give_to_host(u64 pa, u64 size) const;
 
-  // Code-page flags, by physical address. Pages outside RAM are never code pages.
+  // Code pages, by physical address. Pages outside RAM are never code pages. Each processor that holds code
+  // made from a page claims it once.
   [[nodiscard]] bool is_code_page(u64 pa) const {
     const u64 offset = offset_of(pa);
-    return offset != ~u64{0} && code_page_[offset / kPageSize].load(std::memory_order_relaxed);
+    return offset != ~u64{0} && code_users_[offset / kPageSize].load(std::memory_order_relaxed) != 0;
   }
-  void set_code_page(u64 pa, bool value) {
+  void claim_code_page(u64 pa) {
     const u64 offset = offset_of(pa);
-    if (offset != ~u64{0}) code_page_[offset / kPageSize].store(value, std::memory_order_relaxed);
+    if (offset != ~u64{0}) code_users_[offset / kPageSize].fetch_add(1);
   }
-  // Called with (pa, size) before bytes of a code page change through write() or the MMU's slow path.
+  void release_code_page(u64 pa) {
+    const u64 offset = offset_of(pa);
+    if (offset != ~u64{0}) code_users_[offset / kPageSize].fetch_sub(1);
+  }
+  // Called with (pa, size) after bytes of a code page changed through write() or the MMU's slow path.
   void on_code_write(std::function<void(u64, u64)> observer) { code_write_ = std::move(observer); }
-  void report_code_write(u64 pa, u64 size) const {
-    if (code_write_) code_write_(pa, size);
+  // Whoever stored there says so. The fence: a processor that claims the page meanwhile and misses the store
+  // is seen here.
+  void report_store(u64 pa, u64 size) const {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (is_code_page(pa) && code_write_) code_write_(pa, size);
   }
 
  private:
@@ -83,7 +92,7 @@ class GuestRam {
   u64 below_4g_;
   int fd_ = -1;
   u8* base_ = nullptr;
-  std::unique_ptr<std::atomic<bool>[]> code_page_;
+  std::unique_ptr<std::atomic<u8>[]> code_users_;
   std::function<void(u64, u64)> code_write_;
 };
 

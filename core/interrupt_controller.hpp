@@ -27,6 +27,9 @@ class InterruptController {
   [[nodiscard]] virtual bool read_msr(u32 index, u64& value) = 0;
   [[nodiscard]] virtual bool write_msr(u32 index, u64 value) = 0;
 
+  // The page that the last start-up IPI named: execution begins at its number << 12.
+  [[nodiscard]] virtual u8 startup_vector() const { return 0; }
+
   // The guest moved its TSC: TSC-deadline timers count guest time plus this offset.
   virtual void set_tsc_offset(u64 offset) = 0;
 };

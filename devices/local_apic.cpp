@@ -302,6 +302,11 @@ bool LocalApic::write_apic_base(u64 value) {
   return true;
 }
 
+u8 LocalApic::startup_vector() const {
+  std::lock_guard hold(bus_.lock());
+  return startup_vector_;
+}
+
 void LocalApic::set_tsc_offset(u64 offset) {
   std::lock_guard hold(bus_.lock());
   timer_.set_tsc_offset(offset);

@@ -58,10 +58,7 @@ class LocalApic final : public core::Device, public core::InterruptController {
   void set_lint0(bool asserted);
   void set_lint1(bool asserted);
 
-  // --- For the vCPU.
-  [[nodiscard]] u32 id() const { return config_.id; }
-  // The page a SIPI named: execution starts at vector << 12.
-  [[nodiscard]] u8 startup_vector() const { return startup_vector_; }
+  [[nodiscard]] u8 startup_vector() const override;
   void set_tsc_offset(u64 offset) override;  // TSC = now * tsc_hz + offset
 
   // --- For ApicBus.

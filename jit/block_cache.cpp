@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
+#include <new>
+#include <utility>
 
 #include "core/log.hpp"
 #include "jit/interp/semantics.hpp"
@@ -50,6 +53,15 @@ BlockCache::BlockCache(Vcpu& cpu)
       decoded_(cpu.counters["interp.instructions decoded"]),
       invalidated_(cpu.counters["interp.blocks invalidated"]) {}
 
+void BlockCache::share(Coherence& coherence, Coherence::Member& self) {
+  const u64 pages = cpu_.mmu.memory().ram().size() / kPageSize;
+  // Zeroes that the host makes where they are touched.
+  published_.reset(static_cast<u64*>(std::calloc(pages, sizeof(u64))));
+  if (!published_) throw std::bad_alloc();
+  coherence_ = &coherence;
+  self_ = &self;
+}
+
 const Decoder& BlockCache::decoder() const {
   switch (cpu_.state.code_bits) {
     case 64:
@@ -81,6 +93,7 @@ Block* BlockCache::find(u64 linear, u32 max_insns) {
   Block* block = build(linear, code, max_insns, blocks_.emplace_back());
   if (block == nullptr) {
     blocks_.pop_back();
+    publish(code.physical & kPageMask);
     return nullptr;
   }
   enter(*block);
@@ -108,6 +121,7 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
   } else if (max_insns > 1) {
     // Before the bytes are read: from now on a store to this page is seen.
     note_code_page(code.physical);
+    publish(code.physical & kPageMask, granules_between(code.physical % kPageSize, kPageSize));
   }
 
   // In place; `used` instructions of it are kept.
@@ -161,6 +175,10 @@ bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block
   u64 next_linear = linear + head_size;
   if (block.code_bits != 64) next_linear &= 0xffff'ffff;
   if (!cpu_.mmu.fetch(next_linear, next)) return false;
+  if (next.host) {
+    note_code_page(next.physical);
+    publish(next.physical & kPageMask, granules_between(0, kLongestInsn));
+  }
   for (u32 i = head_size; i < kLongestInsn; ++i)
     bytes[i] = next.host ? next.host[i - head_size]
                          : static_cast<u8>(cpu_.mmu.memory().read(next.physical + i - head_size, 1));
@@ -168,14 +186,25 @@ bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block
   DOPPEL_CHECK(result != Decoder::Result::kTruncated, "15 bytes hold any instruction");
   last = true;
   block.second_page = next.physical & kPageMask;
-  if (next.host) note_code_page(next.physical);
   return true;
 }
 
 void BlockCache::note_code_page(u64 physical) {
-  if (code_pages_.contains(physical & kPageMask)) return;  // and has been so since
-  cpu_.mmu.memory().ram().set_code_page(physical, true);
-  cpu_.mmu.protect_code_page(physical);
+  const u64 page = physical & kPageMask;
+  if (!code_pages_.try_emplace(page).second) return;  // and has been so since
+  cpu_.mmu.memory().ram().claim_code_page(page);
+  cpu_.mmu.protect_code_page(page);
+  if (coherence_) coherence_->protect(*self_, page);
+}
+
+void BlockCache::publish(u64 page, u64 more) {
+  if (!coherence_) return;
+  const auto it = code_pages_.find(page);
+  const u64 offset = cpu_.mmu.memory().ram().offset_of(page);
+  if (offset == ~u64{0}) return;
+  // Bytes that are read from now on change only seen: the counterpart of the fence in GuestRam::report_store.
+  std::atomic_ref(published_[offset / kPageSize])
+      .store(it == code_pages_.end() ? 0 : it->second.granules | more);
 }
 
 void BlockCache::watch(u64 page) {
@@ -183,6 +212,7 @@ void BlockCache::watch(u64 page) {
   CodePage& code = code_pages_[page];
   code.watched = true;
   code.granules = ~u64{0};
+  publish(page);
 }
 
 Insn* BlockCache::room_for_insns() {
@@ -200,9 +230,11 @@ void BlockCache::enter(Block& block) {
   bucket = &block;
   for (const u64 page : {block.physical & kPageMask, block.second_page}) {
     if (page == kNoPage) continue;
+    note_code_page(page);
     CodePage& code = code_pages_[page];
     code.blocks.push_back(&block);
     code.granules |= granules_of(block, page);
+    publish(page);
   }
 }
 
@@ -220,9 +252,21 @@ bool BlockCache::holds_code(u64 pa, u32 size) const {
   return it != code_pages_.end() && (it->second.granules & granules_between(offset, offset + size));
 }
 
+bool BlockCache::may_hold_code(u64 pa, u64 size) const {
+  const auto& ram = cpu_.mmu.memory().ram();
+  for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
+    const u64 offset = ram.offset_of(page);
+    if (offset == ~u64{0}) continue;
+    const u64 begin = std::max(pa, page) - page, end = std::min(pa + size - page, kPageSize);
+    if (std::atomic_ref(published_[offset / kPageSize]).load() & granules_between(begin, end)) return true;
+  }
+  return false;
+}
+
 void BlockCache::note_dependence(const Block& block) {
   const u64 page = block.physical & kPageMask;
   code_pages_[page].granules |= granules_of(block, page);
+  publish(page);
 }
 
 void BlockCache::forget(Block& block) {
@@ -248,16 +292,18 @@ void BlockCache::release_if_unused(u64 page) {
   CodePage& code = it->second;
   code.granules = 0;
   for (const Block* block : code.blocks) code.granules |= granules_of(*block, page);
-  if (!code.blocks.empty()) return;
-  code_pages_.erase(it);
-  cpu_.mmu.memory().ram().set_code_page(page, false);
+  const bool unused = code.blocks.empty();
+  if (unused) code_pages_.erase(it);
+  publish(page);
+  if (unused) cpu_.mmu.memory().ram().release_code_page(page);
 }
 
 void BlockCache::invalidate(u64 pa, u64 size) {
   for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
     const auto it = code_pages_.find(page);
-    if (it == code_pages_.end()) {
-      cpu_.mmu.memory().ram().set_code_page(page, false);
+    if (it == code_pages_.end()) continue;
+    if (it->second.blocks.empty() && !it->second.watched) {
+      release_if_unused(page);  // no block came of it
       continue;
     }
     const u64 begin = std::max(pa, page) - page, end = std::min(pa + size - page, kPageSize);
@@ -282,8 +328,10 @@ void BlockCache::invalidate(u64 pa, u64 size) {
 
 void BlockCache::clear() {
   if (backend_) backend_->clear();
-  for (const auto& [page, code] : code_pages_) cpu_.mmu.memory().ram().set_code_page(page, false);
-  code_pages_.clear();
+  for (const auto& pages = std::exchange(code_pages_, {}); const auto& [page, code] : pages) {
+    publish(page);
+    cpu_.mmu.memory().ram().release_code_page(page);
+  }
   std::fill(buckets_.begin(), buckets_.end(), nullptr);
   blocks_.clear();
   chunks_.clear();

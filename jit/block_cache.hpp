@@ -1,9 +1,11 @@
 // Decoded blocks by guest physical address and code size. An address-space switch keeps them; a write to
 // their bytes drops them: pages that hold code are flagged in GuestRam, and the MMU's slow path and DMA
-// report writes there. One per vCPU. Bounded: when full, everything is dropped at the next block boundary.
+// report writes there. One per vCPU; with several, Coherence connects them. Bounded: when full, everything is
+// dropped at the next block boundary.
 #pragma once
 
 #include <boost/container/small_vector.hpp>
+#include <cstdlib>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "core/large_deque.hpp"
 #include "jit/backend.hpp"
 #include "jit/block.hpp"
+#include "jit/coherence.hpp"
 #include "jit/decode.hpp"
 #include "jit/vcpu.hpp"
 
@@ -29,12 +32,23 @@ class BlockCache {
 
   // Drops the blocks that overlap [pa, pa + size). A running block stops before its next instruction.
   void invalidate(u64 pa, u64 size);
+  // Other processors run in the same memory. Before the first block.
+  void share(Coherence& coherence, Coherence::Member& self);
+  [[nodiscard]] bool shared() const { return coherence_ != nullptr; }
+  // Does what they asked for; outside of blocks.
+  void serve_others() {
+    if (self_) self_->serve();
+  }
   // Whether a store there may change a block; the answer is by granules of 64 bytes. Within a page.
   [[nodiscard]] bool holds_code(u64 pa, u32 size) const;
+  // The same for any range of RAM, in a shared cache, from any thread: after the store.
+  [[nodiscard]] bool may_hold_code(u64 pa, u64 size) const;
   // The first write to any byte of the physical 4 KiB page is reported to the backend, though no block was
   // made from it.
   void watch(u64 page);
-  // The backend made the block's translation from [depends_begin, depends_end) of its page.
+  // The backend is about to read bytes of the block's page, also outside of the block; then
+  void expect_dependence(const Block& block) { publish(block.physical & core::kPageMask, ~u64{0}); }
+  // it made the block's translation from [depends_begin, depends_end) of it.
   void note_dependence(const Block& block);
   void clear();
   // Blocks decoded from now on have at most so many instructions.
@@ -74,6 +88,8 @@ class BlockCache {
     bool watched = false;
   };
   void note_code_page(u64 physical);
+  // Tells other processors which granules of the page are code: those known, and `more`.
+  void publish(u64 page, u64 more = 0);
   void release_if_unused(u64 page);
   [[nodiscard]] static u64 granules_of(const Block& block, u64 page);
   void enter(Block& block);
@@ -91,7 +107,13 @@ class BlockCache {
   bool (*alone_)(const Insn&) = nullptr;
   Decoder decoder16_, decoder32_, decoder64_;
   std::vector<Block*> buckets_;
-  std::unordered_map<u64, CodePage> code_pages_;
+  std::unordered_map<u64, CodePage> code_pages_;  // those that this cache has claimed in GuestRam
+  Coherence* coherence_ = nullptr;                // in a shared cache
+  Coherence::Member* self_ = nullptr;
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<u64[], Free> published_;  // granules of each page of RAM, atomic; in a shared cache
   std::vector<std::unique_ptr<std::byte[]>> chunks_;  // kChunkInsns in each
   core::LargeDeque<Block> blocks_;
   u32 chunk_used_ = kChunkInsns;

@@ -161,9 +161,17 @@ bool Dispatcher::service(Exit& exit) {
     exit = Exit::kStopped;
     return true;
   }
+  if (pending & core::kPendingCoherence) {
+    s.pending.fetch_and(~core::kPendingCoherence);
+    blocks_.serve_others();
+  }
   if (pending & core::kPendingInit) {
     s.pending.fetch_and(~core::kPendingInit);
     interp::initialize(cpu_);
+  }
+  if (pending & core::kPendingSipi) {
+    s.pending.fetch_and(~core::kPendingSipi);
+    interp::start_up(cpu_, cpu_.interrupts.startup_vector());
   }
   if (s.activity != Activity::kWaitForSipi && s.activity != Activity::kShutdown) take_interrupt();
   if (s.fault.pending) interp::deliver_fault(cpu_);

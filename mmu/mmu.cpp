@@ -32,7 +32,8 @@ Mmu::Mmu(CpuState& state, PhysicalMemory& memory, Counters& counters)
       memory_(memory),
       misses_(counters["mmu.misses"]),
       flushes_(counters["mmu.flushes"]),
-      never_(std::make_unique<std::array<TlbEntry, kTlbEntries>>()) {
+      never_(std::make_unique<std::array<TlbEntry, kTlbEntries>>()),
+      may_store_((memory.ram().size() / kPageSize + 63) / 64) {
   flush_all();
   mode_changed();
 }
@@ -75,7 +76,7 @@ TlbEntry Mmu::tags_for(const PageInfo& page, Access access) {
   if (!backing.host) return tags;
   if (page.readable && !watched(page.la, false)) tags.read = page.la;
   if (page.writable && page.dirty && backing.writable && !watched(page.la, true) &&
-      !memory_.ram().is_code_page(page.physical)) {
+      claim_stores(page.physical)) {
     WriteObserver* observer = memory_.write_observer();
     if (!observer || access == Access::kWrite) tags.write = page.la;
     if (observer && access == Access::kWrite) {
@@ -86,6 +87,23 @@ TlbEntry Mmu::tags_for(const PageInfo& page, Access access) {
   if (page.executable && !backing.device) tags.exec = page.la;
   tags.addend = reinterpret_cast<u64>(backing.host) - page.la;
   return tags;
+}
+
+// Against a processor that makes the page a code page meanwhile: it marks the page, then looks at the bit
+// here; this sets the bit, then looks at the mark. One of the two sees the other.
+bool Mmu::claim_stores(u64 physical) {
+  const u64 offset = memory_.ram().offset_of(physical);
+  if (offset == ~u64{0}) return true;
+  std::atomic<u64>& word = may_store_[offset / kPageSize / 64];
+  const u64 bit = u64{1} << offset / kPageSize % 64;
+  if (!(word.load(std::memory_order_relaxed) & bit)) word.fetch_or(bit);
+  return !memory_.ram().is_code_page(physical);
+}
+
+bool Mmu::may_store(u64 physical) const {
+  const u64 offset = memory_.ram().offset_of(physical);
+  if (offset == ~u64{0}) return false;
+  return may_store_[offset / kPageSize / 64].load() >> offset / kPageSize % 64 & 1;
 }
 
 const PageInfo* Mmu::find(u64 la, Access access, Privilege privilege, u32& error) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <bitset>
 #include <cstring>
 #include <functional>
@@ -132,6 +133,11 @@ class Mmu {
   // With a WriteObserver, write tags are given to pages that are written only, one report each; this takes
   // all of them back.
   void revoke_write_tags();
+  // Whether stores of this processor to the physical page of RAM may go unseen: it may have write tags for
+  // it. From any thread. Cleared by protect_code_page().
+  [[nodiscard]] bool may_store(u64 physical) const;
+  // Before the first of such stores. False: the page holds code, so they must be seen.
+  [[nodiscard]] bool claim_stores(u64 physical);
   [[nodiscard]] Privilege privilege() const;  // of explicit data accesses now
   [[nodiscard]] u16 pcid() const { return pcid_of(state_.cr3); }
   // Does not own it; nullptr: none.
@@ -278,7 +284,8 @@ class Mmu {
   u64 global_generation_ = 0;
   FetchedPages fetched_global_;
   FlushObserver* flush_observer_ = nullptr;
-  std::vector<u64> write_tagged_;  // linear pages with write tags; kept only for a WriteObserver
+  std::vector<std::atomic<u64>> may_store_;  // a bit for each page of RAM
+  std::vector<u64> write_tagged_;            // linear pages with write tags; kept only for a WriteObserver
 };
 
 }  // namespace doppel::mmu

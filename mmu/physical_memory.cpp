@@ -161,8 +161,8 @@ void PhysicalMemory::write_page(u64 pa, std::span<const u8> data) {
   const Backing page = backing(pa & kPageMask);
   if (u8* host = page.writable ? page.host : write_target(pa & kPageMask)) {
     if (observer_) observer_->page_writable(pa & kPageMask, host);
-    if (ram_.is_code_page(pa)) ram_.report_code_write(pa, data.size());
     copy(host + pa % kPageSize, data.data(), data.size());
+    ram_.report_store(pa, data.size());
     return;
   }
   for (std::size_t done = 0; done < data.size();) {
@@ -179,9 +179,11 @@ bool PhysicalMemory::compare_exchange(u64 pa, u32 width, u64 expected, u64 desir
   const Backing page = backing(at & kPageMask);
   if (!page.writable) return true;
   if (observer_) observer_->entry_marked(at & kPageMask);
-  if (ram_.is_code_page(at)) ram_.report_code_write(at, width);
   u8* host = page.host + at % kPageSize;
-  return width == 4 ? swap_entry<u32>(host, expected, desired) : swap_entry<u64>(host, expected, desired);
+  const bool swapped =
+      width == 4 ? swap_entry<u32>(host, expected, desired) : swap_entry<u64>(host, expected, desired);
+  ram_.report_store(at, width);
+  return swapped;
 }
 
 }  // namespace doppel::mmu

@@ -101,8 +101,8 @@ constexpr DiskOption kDiskOptions[] = {
 // QEMU's options that have the same name here with two dashes, or another name.
 std::vector<std::string> normalised_arguments(int argc, char** argv) {
   static const std::vector<std::string> kSameName = {
-      "-kernel", "-initrd", "-append", "-serial", "-cpu", "-no-reboot", "-cdrom", "-snapshot",
-      "-drive",  "-hda",    "-hdb",    "-hdc",    "-hdd", "-bios",      "-boot",  "-nic"};
+      "-kernel", "-initrd", "-append", "-serial", "-cpu",  "-no-reboot", "-cdrom", "-snapshot", "-drive",
+      "-hda",    "-hdb",    "-hdc",    "-hdd",    "-bios", "-boot",      "-nic",   "-smp"};
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
@@ -122,7 +122,6 @@ std::string qemu_hint(const std::string& argument) {
       {"-vga", "leave it out: there is always a VGA"},
       {"-monitor", "use --control unix:PATH and 'doppel ctl'"},
       {"-qmp", "use --control unix:PATH and 'doppel ctl'"},
-      {"-smp", "leave it out: there is one processor so far"},
       {"-accel", "leave it out; the engine is chosen with --engine"},
       {"-enable-kvm", "leave it out: Doppel needs no hardware virtualization"},
       {"-machine", "leave it out: there is one machine type"},
@@ -209,7 +208,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
 
   RunOptions options;
   std::string memory = "512M", cpu = "x86-64-v2", debug, debugcon, off, boot;
-  std::string engine = machine::have_translator() ? "jit" : "interp", direct = "auto";
+  std::string smp = "1", engine = machine::have_translator() ? "jit" : "interp", direct = "auto";
   std::vector<std::string> dump_blocks;
   double timeout = 0;
   auto* run = app.add_subcommand("run", "Run a virtual machine");
@@ -282,6 +281,12 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   for (auto* command : {run, selftest}) {
     command->add_option("-m,--memory", memory, "Guest RAM; a plain number is MiB")
         ->type_name("SIZE")
+        ->capture_default_str();
+    command
+        ->add_option("--smp", smp,
+                     "Processors: their number, 1 to 64, and their topology: [cpus=]N[,sockets=N][,cores=N]"
+                     "[,threads=N]")
+        ->type_name("N[,...]")
         ->capture_default_str();
     command
         ->add_option("--cpu", cpu,
@@ -401,6 +406,10 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   auto model = core::parse_cpu_model(cpu);
   if (const auto* sentence = std::get_if<std::string>(&model)) return usage("--cpu: " + *sentence);
   options.cpu = std::get<core::CpuModel>(model);
+  auto processors = parse_smp_option(smp);
+  if (const auto* sentence = std::get_if<std::string>(&processors))
+    return usage(fmt::format("--smp {}: {}{}", smp, *sentence, sentence->ends_with('?') ? "" : "."));
+  options.smp = std::get<SmpOption>(processors);
   const std::vector<std::string> engines = machine::have_translator()
                                                ? std::vector<std::string>{"jit", "interp", "verify"}
                                                : std::vector<std::string>{"interp"};
@@ -410,6 +419,8 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   options.engine = engine == "jit"      ? machine::Engine::kTranslator
                    : engine == "verify" ? machine::Engine::kVerify
                                         : machine::Engine::kInterpreter;
+  if (options.engine == machine::Engine::kVerify && options.smp.cpus > 1)
+    return usage("--engine verify: compares one processor; leave --smp out.");
   if (const std::vector<std::string> modes{"auto", "on", "off"};
       std::find(modes.begin(), modes.end(), direct) == modes.end())
     return usage(fmt::format("--direct {}: not known; did you mean \"{}\"?", direct,

@@ -8,6 +8,7 @@
 
 #include "bios/boot_options.hpp"
 #include "core/cli/control_client.hpp"
+#include "core/cli/smp_option.hpp"
 #include "core/cli/viewers.hpp"
 #include "core/cpuid.hpp"
 #include "core/machine/machine.hpp"
@@ -23,6 +24,7 @@ struct RunOptions {
   bios::BootOptions boot;
   u64 ram_size = 0;
   core::CpuModel cpu;
+  SmpOption smp;
   std::string serial = "stdio";  // "stdio", "null" or "file:PATH"
   std::string debug_file;        // where ports 0xe9 and 0x402 go; empty: stderr
   machine::Engine engine = machine::Engine::kInterpreter;

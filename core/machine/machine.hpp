@@ -1,5 +1,6 @@
-// The composition root: one PC made of a vCPU, RAM and devices, wired as devices/pc_layout.hpp says.
-// run() is the vCPU thread's life; everything else may be called from other threads.
+// The composition root: one PC made of processors, RAM and devices, wired as devices/pc_layout.hpp says.
+// run() is the life of the first processor's thread, which makes those of the others; everything else may be
+// called from other threads.
 #pragma once
 
 #include <atomic>
@@ -22,6 +23,8 @@
 #include "devices/char_backend.hpp"
 
 namespace doppel::machine {
+
+inline constexpr u32 kMaxProcessors = 64;
 
 // How guest code runs.
 enum class Engine {
@@ -48,6 +51,9 @@ struct MachineConfig {
   std::vector<u64> dump_blocks;                // translations of the blocks at these addresses go to stderr
   bool perf_map = false;                       // write /tmp/perf-PID.map
   core::CpuModel cpu;
+  u32 cpus = 1;      // 1 to kMaxProcessors
+  u32 cores = 0;     // of a socket; 0: all of them in one
+  u32 threads = 1;   // of a core
   u64 ram_size = 0;  // bytes
   std::vector<u8> kernel;
   std::vector<u8> initrd;
@@ -113,6 +119,7 @@ class Machine {
   [[nodiscard]] Display& display();
   [[nodiscard]] HostInput& input();
 
+  // Those of all processors, once run() has returned.
   [[nodiscard]] const core::Counters& counters() const;
   [[nodiscard]] u64 instructions() const;
 
@@ -123,7 +130,9 @@ class Machine {
     kRequestReset = 2,
     kRequestPowerOff = 4,
     kRequestExit = 8,
-    kRequestWork = 16
+    kRequestWork = 16,
+    kRequestTripleFault = 32,  // of another processor than the first
+    kRequestFailure = 64       // likewise: its thread ended with an exception
   };
 
   void power_on();

@@ -27,9 +27,9 @@ std::unique_ptr<core::GuestRam> make_ram(u64 size) {
   }
 }
 
-LocalApic::Config apic_config(const core::CpuModel& cpu) {
-  return {.id = 0,
-          .bootstrap = true,
+LocalApic::Config apic_config(const core::CpuModel& cpu, u32 processor) {
+  return {.id = processor,
+          .bootstrap = processor == 0,
           .x2apic = cpu.has(core::Feature::kX2apic),
           .physical_address_bits = mmu::kPhysicalBits,
           .timer_hz = kApicTimerHz,
@@ -47,10 +47,9 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
       mmio("mmio", counters, lock),
       memory(*ram, mmio),
       apic_bus(lock),
-      local_apic(apic_config(config.cpu), clock, counters, apic_bus,
-                 {.notify = signals.notify, .inta = [this] { return pic.acknowledge(); }}),
+      local_apics(make_local_apics(config, counters)),
       io_apic(counters, apic_bus),
-      pic(core::IrqLine([this](bool level) { local_apic.set_lint0(level); }), counters),
+      pic(core::IrqLine([this](bool level) { local_apics.front().set_lint0(level); }), counters),
       wiring(pic, io_apic),
       pit(wiring.replaceable_line(kIrqPit), clock, counters),
       rtc(wiring.replaceable_line(kIrqRtc), clock, counters, std::time(nullptr)),
@@ -94,6 +93,16 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
   fill_cmos();
 }
 
+std::deque<LocalApic> PcBoard::make_local_apics(const MachineConfig& config, core::Counters& counters) {
+  std::deque<LocalApic> apics;
+  for (u32 i = 0; i < config.cpus; ++i)
+    apics.emplace_back(
+        apic_config(config.cpu, i), clock, counters, apic_bus,
+        LocalApic::Hooks{.notify = [this, i](core::Pending reason) { signals.notify(i, reason); },
+                         .inta = [this] { return pic.acknowledge(); }});
+  return apics;
+}
+
 void PcBoard::attach_ports() {
   ports.attach(kPortPicMaster, 2, pic, 0);
   ports.attach(kPortPicSlave, 2, pic, 2);
@@ -122,7 +131,7 @@ void PcBoard::attach_memory(std::span<const u8> firmware) {
     memory.add_rom(part.base, {part.bytes.begin(), part.bytes.end()});
   mmio.attach(kIoApicBase, core::kPageSize, io_apic);
   mmio.attach(kHpetBase, 0x400, hpet);
-  mmio.attach(kLocalApicBase, core::kPageSize, local_apic);
+  mmio.attach(kLocalApicBase, core::kPageSize, local_apic_page);
 }
 
 void PcBoard::attach_pci() {
@@ -176,8 +185,9 @@ void PcBoard::reset() {
   for (core::Device* device : std::initializer_list<core::Device*>{
            &pic,       &pit,           &rtc,           &uart, &keyboard,         &control_a, &control_b,
            &post_code, &debug_console, &debug_exit,    &hpet, &parallel,         &dma,       &fw_cfg,
-           &acpi_pm,   &smbus,         &reset_control, &pci,  &display.device(), &io_apic,   &local_apic})
+           &acpi_pm,   &smbus,         &reset_control, &pci,  &display.device(), &io_apic})
     device->reset();
+  for (LocalApic& apic : local_apics) apic.reset();
   set_a20(true);
 }
 

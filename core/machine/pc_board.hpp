@@ -1,9 +1,10 @@
-// The PC around the processor: RAM, buses, chips and the wires between them, attached where
+// The PC around the processors: RAM, buses, chips and the wires between them, attached where
 // devices/pc_layout.hpp says. Made and driven by Machine; what leaves the board (power, reset, the
 // processor's attention) goes through Signals. It knows no engine and no boot protocol.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,7 +22,7 @@
 #include "devices/host_bridge.hpp"
 #include "devices/hpet.hpp"
 #include "devices/i8042.hpp"
-#include "devices/local_apic.hpp"
+#include "devices/local_apic_page.hpp"
 #include "devices/parallel_port.hpp"
 #include "devices/pci_bus.hpp"
 #include "devices/pci_msi.hpp"
@@ -39,9 +40,9 @@ namespace doppel::machine {
 struct PcBoard {
   struct Signals {
     std::function<void()> reset, power_off;
-    std::function<void(u32 status)> exit;       // isa-debug-exit
-    std::function<void()> serial_room;          // the first serial port can take input again
-    std::function<void(core::Pending)> notify;  // for the vCPU
+    std::function<void(u32 status)> exit;  // isa-debug-exit
+    std::function<void()> serial_room;     // the first serial port can take input again
+    std::function<void(u32 processor, core::Pending)> notify;
     std::function<void(u64 pa, u64 size)> code_written;
     std::function<void()> translations_changed;  // what physical addresses mean changed (A20, shadowing)
   };
@@ -61,6 +62,7 @@ struct PcBoard {
   [[nodiscard]] devices::MsiSink msi() {
     return [this](u64 address, u32 data) { apic_bus.send_msi(address, data); };
   }
+  [[nodiscard]] devices::LocalApic& local_apic(u32 processor) { return local_apics[processor]; }
   // What firmware would have left behind, for a kernel that is started without any.
   void set_up_without_firmware();
   // The order in which firmware looks for something to boot, in CMOS.
@@ -73,7 +75,8 @@ struct PcBoard {
   core::Bus ports, mmio;
   mmu::PhysicalMemory memory;
   devices::ApicBus apic_bus;
-  devices::LocalApic local_apic;
+  std::deque<devices::LocalApic> local_apics;  // by processor
+  devices::LocalApicPage local_apic_page;
   devices::IoApic io_apic;
   devices::Pic8259Pair pic;
   InterruptWiring wiring;
@@ -101,6 +104,8 @@ struct PcBoard {
   HostInput input;
 
  private:
+  [[nodiscard]] std::deque<devices::LocalApic> make_local_apics(const MachineConfig& config,
+                                                                core::Counters& counters);
   void attach_ports();
   void attach_memory(std::span<const u8> firmware);
   void attach_pci();

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <random>
+#include <utility>
 
 namespace doppel::jit::direct {
 
@@ -79,7 +80,7 @@ ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
   if (page.executable) kind = page.writable ? code_.kind(page.physical) : code_.examine(page.physical);
   if (kind == Kind::kPatched) return code_.patched_offset(page.physical) | PROT_EXEC | kPatched;
   const bool writable =
-      page.writable && page.dirty && backing.writable && !memory.ram().is_code_page(page.physical);
+      page.writable && page.dirty && backing.writable && cpu_.mmu.claim_stores(page.physical);
   return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (kind == Kind::kPlain ? u64{PROT_EXEC} : 0);
 }
 
@@ -128,9 +129,13 @@ bool ShadowSpace::apply() {
 bool ShadowSpace::refresh() {
   if (!gate_is_free()) return false;
   if (!all_stale_ && !some_stale_) return true;
-  for (auto& [base, region] : regions_)
-    if (all_stale_ || region->stale) update(base, *region, 0, 0);
-  all_stale_ = some_stale_ = false;
+  // Looking at pages may make some of them code, which must not be writable anywhere: once more.
+  while (all_stale_ || some_stale_) {
+    const bool all = std::exchange(all_stale_, false);
+    some_stale_ = false;
+    for (auto& [base, region] : regions_)
+      if (all || region->stale) update(base, *region, 0, 0);
+  }
   // The page tables are another process' now: away with all at once.
   if (changes_.size() > kManyChanges) {
     regions_.clear();

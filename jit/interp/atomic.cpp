@@ -16,11 +16,12 @@ bool xchg(Vcpu& cpu, const Insn& insn) {
     u64 la{};
     if (!linear_address(cpu, insn, effective_address(cpu, insn), sizeof(T), mmu::Access::kWrite, la))
       return false;
-    if (T* host = cpu.mmu.host_for_write<T>(la)) {
-      write_gpr<T>(cpu, reg.reg, __atomic_exchange_n(host, mine, __ATOMIC_SEQ_CST));
+    T old{};
+    if (operate_locked<T>(cpu, la,
+                          [&](T* host) { old = __atomic_exchange_n(host, mine, __ATOMIC_SEQ_CST); })) {
+      write_gpr<T>(cpu, reg.reg, old);
       return true;
     }
-    T old{};
     if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite) || !cpu.mmu.read<T>(la, old) ||
         !cpu.mmu.write<T>(la, mine))
       return memory_fault(cpu, insn.segment);
@@ -97,14 +98,15 @@ bool cmpxchg_pair(Vcpu& cpu, const Insn& insn) {
     if (la % 16 != 0) return cpu.raise(Vector::kGP);
   // 16 host-atomic bytes need CMPXCHG16B on the host; the compiler's builtin would take a lock elsewhere.
   Whole old{};
-  if (Whole* host = cpu.mmu.host_for_write<Whole>(la)) {
+  const auto compare_and_swap = [&](Whole* host) {
     if constexpr (sizeof(Whole) == 8) {
       old = expected;
       __atomic_compare_exchange_n(host, &old, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     } else {
       old = __sync_val_compare_and_swap(host, expected, desired);
     }
-  } else {
+  };
+  if (!operate_locked<Whole>(cpu, la, compare_and_swap)) {
     if (!cpu.mmu.probe(la, sizeof(Whole), mmu::Access::kWrite) || !cpu.mmu.read<Whole>(la, old) ||
         !cpu.mmu.write<Whole>(la, old == expected ? desired : old))
       return memory_fault(cpu, insn.segment);

@@ -396,7 +396,10 @@ bool mwait(Vcpu& cpu, const Insn&) {
   return true;
 }
 
-bool pause(Vcpu&, const Insn&) {
+// Whoever waits for another processor lets it run, where the host has fewer.
+bool pause(Vcpu& cpu, const Insn&) {
+  constexpr u32 kPatience = 64;
+  if (cpu.yields && ++cpu.pauses % kPatience == 0) std::this_thread::yield();
   return true;
 }
 

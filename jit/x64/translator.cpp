@@ -258,6 +258,7 @@ u8* Translator::fill(CpuState* state, u64 la) {
   if (crosses) return nullptr;
   if (u8* host = cpu.mmu.direct(la, mmu::Access::kWrite)) return host;
   // Data beside code: this store goes there, the next one asks again.
+  if (self.blocks_.shared()) return nullptr;  // others may make code of the bytes before it is done
   const auto store = cpu.mmu.direct_to_code_page(la);
   return store.host && !self.blocks_.holds_code(store.physical, size) ? store.host : nullptr;
 }
@@ -353,6 +354,8 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
 Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
   if (cache_.left() < kLargestBlock) clear();
   context_.kernel = cpu_.state.cpl == 0;
+  context_.yields = cpu_.yields;
+  blocks_.expect_dependence(block);
   emitter_.emit(block, first, careful);
   const u64 size = assembler_.here() - emitter_.entry();
   DOPPEL_CHECK(size <= kLargestBlock, "block of {} host bytes", size);

@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(Fixture, "DMA that makes no sense fails in the descriptor, or 
 TEST_CASE_FIXTURE(Fixture, "code that DMA overwrites is reported") {
   u64 reported = 0;
   ram.on_code_write([&](u64 pa, u64) { reported = pa; });
-  ram.set_code_page(kBuffer, true);
+  ram.claim_code_page(kBuffer);
   CHECK(dma(0x100u << 16 | kSelect | kRead, 3, kBuffer) == 0);
   CHECK(reported == kBuffer);
 }

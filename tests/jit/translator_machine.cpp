@@ -302,7 +302,8 @@ void Machine::load(const Program& program, const Image& image) {
   m.cpu.mmu.mode_changed();
   m.cpu.mmu.flush_all();
   if (m.engine.stepped)
-    for (u64 page = kProgram; page < kProgramData; page += kPageSize) m.ram.set_code_page(page, true);
+    for (u64 page = kProgram; page < kProgramData; page += kPageSize)
+      if (!m.ram.is_code_page(page)) m.ram.claim_code_page(page);
   m.code_written = false;
 }
 

@@ -78,7 +78,7 @@ TEST_CASE("tags are set only for what may go straight to memory") {
     CAPTURE(c.name);
     Machine m(Paging::kFourLevel);
     m.memory.add_rom(0xf'0000, std::vector<u8>(0x1000));
-    m.ram.set_code_page(kData + 0x1000, true);
+    m.ram.claim_code_page(kData + 0x1000);
     m.map(kLa, c.entry);
     m.set_cpl(c.cpl);
     CHECK(m.mmu.probe(kLa + 5, 1, c.access));
@@ -241,7 +241,7 @@ TEST_CASE("stores to code pages are reported each time, until the page holds no 
   CHECK(m.mmu.write(kLa, u32{1}));
   CHECK(m.mmu.write(kLa + 0x5000, u32{1}));
   CHECK(tags(m, kLa) == "rwx");
-  m.ram.set_code_page(kData, true);
+  m.ram.claim_code_page(kData);
   m.mmu.protect_code_page(kData + 0x123);
   CHECK(tags(m, kLa) == "r-x");
   CHECK(tags(m, kLa + 0x5000) == "r-x");
@@ -250,8 +250,8 @@ TEST_CASE("stores to code pages are reported each time, until the page holds no 
   bool last = false;
   m.ram.on_code_write([&](u64 pa, u64 size) {
     reports.emplace_back(pa, size);
-    CHECK(m.memory.read(kData + 8, 4) == (reports.size() > 1 ? 7 : 0));
-    if (last) m.ram.set_code_page(pa, false);
+    CHECK(m.memory.read(kData + 8, 4) == (reports.size() > 1 ? 8 : 7));
+    if (last) m.ram.release_code_page(pa);
   });
   CHECK(m.mmu.write(kLa + 8, u32{7}));
   CHECK(m.mmu.direct(kLa, Access::kWrite) == nullptr);

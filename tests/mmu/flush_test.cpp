@@ -270,7 +270,7 @@ TEST_CASE("code pages are protected in the address spaces that wait") {
     m.switch_to(pcid, true);
     CHECK(m.mmu.write(kLa, u32{100}));
   }
-  m.ram.set_code_page(kData, true);
+  m.ram.claim_code_page(kData);
   m.mmu.protect_code_page(kData);
   m.switch_to(1, true);
   CHECK(m.tlb(kLa).read == kLa);

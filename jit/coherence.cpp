@@ -1,0 +1,102 @@
+#include "jit/coherence.hpp"
+
+#include <sched.h>
+
+#include <utility>
+
+#include "jit/block_cache.hpp"
+#include "jit/vcpu.hpp"
+
+namespace doppel::jit {
+
+// That wait for one processor: beyond, all its blocks go.
+static constexpr std::size_t kMostStores = 1024;
+
+Coherence::Member& Coherence::join(Vcpu& cpu, BlockCache& blocks, std::function<void()> interrupt) {
+  Member& member = *members_.emplace_back(std::make_unique<Member>(cpu, blocks, std::move(interrupt)));
+  blocks.share(*this, member);
+  return member;
+}
+
+void Coherence::Member::protect_requested() {
+  for (const u64 page : std::exchange(pages_to_protect_, {})) cpu_.mmu.protect_code_page(page);
+  served_.store(asked_, std::memory_order_release);
+}
+
+void Coherence::Member::apply_changes() {
+  if (std::exchange(too_many_stores_, false)) blocks_.clear();
+  for (const Store& store : std::exchange(stores_, {})) blocks_.invalidate(store.pa, store.size);
+  if (std::exchange(flush_, false)) cpu_.mmu.flush_all();
+}
+
+void Coherence::Member::serve() {
+  const std::lock_guard guard(gate_);
+  protect_requested();
+  apply_changes();
+}
+
+void Coherence::Member::rest() {
+  const std::lock_guard guard(gate_);
+  protect_requested();
+  apply_changes();
+  resting_ = true;
+}
+
+void Coherence::Member::resume() {
+  const std::lock_guard guard(gate_);
+  resting_ = false;
+}
+
+void Coherence::protect(Member& self, u64 page) {
+  struct Wait {
+    const Member* member;
+    u64 ticket;
+  };
+  std::vector<Wait> waits;
+  for (const auto& member : members_) {
+    if (member.get() == &self || !member->cpu_.mmu.may_store(page)) continue;
+    const std::lock_guard guard(member->gate_);
+    member->pages_to_protect_.push_back(page);
+    ++member->asked_;
+    if (member->resting_) {
+      member->protect_requested();
+      continue;
+    }
+    member->interrupt_();
+    waits.push_back({member.get(), member->asked_});
+  }
+  constexpr u32 kSpins = 2000;
+  for (u32 spins = 0; !waits.empty(); ++spins) {
+    std::erase_if(waits, [](const Wait& wait) {
+      return wait.member->served_.load(std::memory_order_acquire) >= wait.ticket;
+    });
+    // The others may wait for this one in the same way.
+    const std::lock_guard guard(self.gate_);
+    self.protect_requested();
+    if (spins > kSpins) ::sched_yield();
+  }
+}
+
+void Coherence::stored(Member* self, u64 pa, u64 size) {
+  if (self) self->blocks_.invalidate(pa, size);
+  for (const auto& member : members_) {
+    if (member.get() == self || !member->blocks_.may_hold_code(pa, size)) continue;
+    const std::lock_guard guard(member->gate_);
+    if (member->stores_.size() < kMostStores)
+      member->stores_.push_back({pa, size});
+    else
+      member->too_many_stores_ = true;
+    member->resting_ ? member->apply_changes() : member->interrupt_();
+  }
+}
+
+void Coherence::flush_others(const Member* self) {
+  for (const auto& member : members_) {
+    if (member.get() == self) continue;
+    const std::lock_guard guard(member->gate_);
+    member->flush_ = true;
+    member->resting_ ? member->apply_changes() : member->interrupt_();
+  }
+}
+
+}  // namespace doppel::jit
