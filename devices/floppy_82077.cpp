@@ -54,6 +54,13 @@ std::optional<FloppyFormat> floppy_format(u64 bytes) {
   return std::nullopt;
 }
 
+u64 floppy_size(u64 bytes) {
+  if (floppy_format(bytes)) return bytes;
+  for (const FloppyFormat& format : kFormats)
+    if (format.kib >= 1440 && u64{format.kib} * 1024 >= bytes) return u64{format.kib} * 1024;
+  return bytes;
+}
+
 const Floppy82077::Row Floppy82077::kCommands[] = {
     {0x03, 0xff, 3, &Floppy82077::specify},
     {0x04, 0xff, 2, &Floppy82077::sense_drive},

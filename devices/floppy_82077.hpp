@@ -23,6 +23,9 @@ struct FloppyFormat {
   u8 drive;                      // CMOS type of a drive that takes it
 };
 [[nodiscard]] std::optional<FloppyFormat> floppy_format(u64 bytes);
+// The size of the disk that an image of `bytes` is the beginning of: its own if a disk has that, else that of
+// a 3.5-inch disk which holds it. `bytes` if there is none.
+[[nodiscard]] u64 floppy_size(u64 bytes);
 
 class Floppy82077 final : public ByteDevice {
  public:

@@ -65,22 +65,31 @@ class TraceFile {
   std::FILE* out_ = nullptr;
 };
 
-std::vector<u8> read_file(const std::string& path, u64 limit) {
-  const File file(path, O_RDONLY);
+// `too_large` is what to say of a file beyond `limit`. O_NONBLOCK: a named pipe must not make us wait.
+std::vector<u8> read_file(const std::string& path, u64 limit, const std::string& too_large) {
+  const File file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   struct stat status {};
   if (::fstat(file.fd(), &status) != 0) throw ConfigError(fmt::format("{}: {}.", path, std::strerror(errno)));
   if (S_ISDIR(status.st_mode))
     throw ConfigError(fmt::format("{}: this is a directory; a file is needed.", path));
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+    throw ConfigError(
+        fmt::format("{}: this is a pipe or a device; copy what it gives into a file and name that.", path));
   std::vector<u8> bytes;
   std::array<u8, 65536> chunk;
   ssize_t n;
   while ((n = ::read(file.fd(), chunk.data(), chunk.size())) > 0) {
     bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + n);
-    if (bytes.size() > limit)
-      throw ConfigError(
-          fmt::format("{}: does not fit into {} MiB of guest RAM; use a larger -m.", path, limit >> 20));
+    if (bytes.size() > limit) throw ConfigError(fmt::format("{}: {}.", path, too_large));
   }
   if (n < 0) throw ConfigError(fmt::format("{}: {}.", path, std::strerror(errno)));
+  return bytes;
+}
+
+std::vector<u8> read_for_ram(const std::string& path, u64 ram_size) {
+  std::vector<u8> bytes = read_file(
+      path, ram_size, fmt::format("does not fit into {} MiB of guest RAM; use a larger -m", ram_size >> 20));
+  if (bytes.empty()) throw ConfigError(fmt::format("{}: the file is empty; get it again.", path));
   return bytes;
 }
 
@@ -89,7 +98,9 @@ std::vector<u8> read_firmware(const std::string& path) {
     throw ConfigError(fmt::format(
         "{}: {}; install SeaBIOS (Debian package seabios), or name another firmware image with --bios.", path,
         std::strerror(errno)));
-  std::vector<u8> image = read_file(path, bios::kMaxFirmwareSize);
+  std::vector<u8> image = read_file(
+      path, bios::kMaxFirmwareSize,
+      fmt::format("this is no firmware image: those have at most {} MiB", bios::kMaxFirmwareSize >> 20));
   if (const auto sentence = bios::check_firmware(image))
     throw ConfigError(fmt::format("--bios {}: {}.", path, *sentence));
   return image;
@@ -149,11 +160,11 @@ int run_machine(const RunOptions& options) {
   config.trace = trace.get();
   config.video_bios = machine::installed_video_bios();
   check_host_memory(options.ram_size);
-  if (!options.kernel.empty()) config.kernel = read_file(options.kernel, options.ram_size);
+  if (!options.kernel.empty()) config.kernel = read_for_ram(options.kernel, options.ram_size);
   if (!options.bios.empty()) config.firmware = read_firmware(options.bios);
   config.boot = options.boot;
   config.boot.screen_on_serial = !options.viewers.screen_seen();
-  if (!options.initrd.empty()) config.initrd = read_file(options.initrd, options.ram_size);
+  if (!options.initrd.empty()) config.initrd = read_for_ram(options.initrd, options.ram_size);
 
   boost::asio::io_context events;
   std::optional<File> serial_file, debug_file;
@@ -171,6 +182,7 @@ int run_machine(const RunOptions& options) {
   machine::OutputBackend debug_console(events, debug_file ? debug_file->fd() : STDERR_FILENO);
 
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // what is beyond a file's largest size is an error of the write
   Machine vm(std::move(config), events, *serial, debug_console);
   boost::asio::signal_set signals(events, SIGINT, SIGTERM, SIGHUP);
   signals.async_wait([&](const boost::system::error_code& error, int) {

@@ -69,13 +69,15 @@ void Storage::reset() {
 
 BlockBackend& Storage::open(const DiskConfig& disk) {
   const bool cdrom = disk.interface == DiskConfig::Interface::kCdrom;
+  const bool floppy = disk.interface == DiskConfig::Interface::kFloppy;
   try {
     auto image = open_image({.path = disk.path,
                              .format = image_format(disk.format).value_or(ImageFormat::kAuto),
                              .read_only = disk.read_only || cdrom,
                              .snapshot = disk.snapshot,
                              .unsafe = disk.cache == DiskConfig::Cache::kUnsafe,
-                             .sector = cdrom ? Cdrom::kBlock : 512});
+                             .sector = cdrom ? Cdrom::kBlock : 512,
+                             .disk_size = floppy ? floppy_size : nullptr});
     queues_.push_back(std::make_unique<BlockQueue>(std::move(image), threads_, post_,
                                                    disk.cache != DiskConfig::Cache::kWritethrough));
   } catch (const ImageError& error) {
@@ -112,9 +114,9 @@ void Storage::add_floppy(const DiskConfig& disk) {
   BlockBackend& backend = open(disk);
   const auto format = floppy_format(backend.size());
   if (!format)
-    throw ConfigError(fmt::format(
-        "{}: no floppy disk has {} KiB; sizes are 160, 180, 320, 360, 720, 1200, 1440, 1680, 1722 and 2880.",
-        disk.path, backend.size() / 1024));
+    throw ConfigError(
+        fmt::format("{}: no floppy disk has {} KiB, at most 2880; use --disk for the image of a larger disk.",
+                    disk.path, backend.size() / 1024));
   floppy_ = std::make_unique<Floppy82077>(
       backend, board_.wiring.isa_line(kIrqFloppy),
       [this](std::span<u8> bytes, DmaDirection direction) {

@@ -7,6 +7,7 @@
 #include <boost/container/small_vector.hpp>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <vector>
 
 namespace doppel::devices {
@@ -57,9 +58,13 @@ FileDescriptor::~FileDescriptor() {
   if (valid()) ::close(fd_);
 }
 
-int read_file_at(int fd, u64 offset, IoVectors into) {
-  return transfer_all(offset, into, EIO,
-                      [fd](const iovec* v, int count, off_t at) { return ::preadv(fd, v, count, at); });
+int read_file_at(int fd, u64 offset, IoVectors into, u64 zeroes_from) {
+  return transfer_all(offset, into, EIO, [fd, zeroes_from](const iovec* v, int count, off_t at) -> ssize_t {
+    const ssize_t got = ::preadv(fd, v, count, at);
+    if (got != 0 || static_cast<u64>(at) < zeroes_from) return got;
+    std::memset(v->iov_base, 0, v->iov_len);
+    return static_cast<ssize_t>(v->iov_len);
+  });
 }
 
 int write_file_at(int fd, u64 offset, IoVectors from) {

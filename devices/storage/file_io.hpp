@@ -26,7 +26,8 @@ class FileDescriptor {
 };
 
 // 0 or an errno value. A read past the end of the file is EIO: the file became shorter than the disk.
-[[nodiscard]] int read_file_at(int fd, u64 offset, IoVectors into);
+// But from `zeroes_from` on the disk is longer than the file, and what the file lacks reads as zeroes.
+[[nodiscard]] int read_file_at(int fd, u64 offset, IoVectors into, u64 zeroes_from = ~u64{0});
 [[nodiscard]] int write_file_at(int fd, u64 offset, IoVectors from);
 // Zeroes by writing them: for file systems that have no better way.
 [[nodiscard]] int write_zeroes_at(int fd, u64 offset, u64 length);

@@ -20,6 +20,8 @@ namespace doppel::devices {
 
 namespace {
 
+constexpr u32 kDiscSector = 2048;
+
 [[noreturn]] void fail(const std::string& path, const std::string& sentence) {
   throw ImageError(fmt::format("{}: {}", path, sentence));
 }
@@ -63,11 +65,32 @@ ImageFormat format_of(const FileDescriptor& file, const std::string& path) {
   return detect_format({head.data(), static_cast<std::size_t>(got)});
 }
 
+[[noreturn]] void fail_empty(const FileDescriptor& file, const ImageOptions& options) {
+  struct stat status {};
+  if (::fstat(file.get(), &status) == 0 && S_ISBLK(status.st_mode))
+    fail(options.path, "there is no medium in this device; put one in, or name an image file");
+  fail(options.path, options.read_only ? "the image is empty; get it again"
+                                       : "the image is empty; give it a size, as with truncate -s 8G FILE");
+}
+
+// How an image of a disc's sectors with their headers and error correction begins (ECMA-130, sync field).
+bool has_raw_disc_sectors(const FileDescriptor& file, const std::string& path) {
+  static constexpr std::array<u8, 12> kSync = {0,    0xff, 0xff, 0xff, 0xff, 0xff,
+                                               0xff, 0xff, 0xff, 0xff, 0xff, 0};
+  std::array<u8, kSync.size()> head{};
+  if (::pread(file.get(), head.data(), head.size(), 0) < 0) fail(path, std::strerror(errno));
+  return head == kSync;
+}
+
+constexpr u64 round_up(u64 size, u64 unit) {
+  return (size + unit - 1) / unit * unit;
+}
+
 std::unique_ptr<BlockImage> open_base(const ImageOptions& options) {
   const bool writing = !options.read_only && !options.snapshot;
   FileDescriptor file = open_file(options, writing);
   const u64 size = size_of(file, options.path);
-  if (size == 0) fail(options.path, "the image is empty; give it a size, as with truncate -s 8G FILE");
+  if (size == 0) fail_empty(file, options);
   const ImageFormat found = format_of(file, options.path);
   const ImageFormat format = options.format == ImageFormat::kAuto ? found : options.format;
   // The storage server locks the image itself, by the same rules.
@@ -76,20 +99,20 @@ std::unique_ptr<BlockImage> open_base(const ImageOptions& options) {
                              .format = image_format_name(format),
                              .read_only = !writing,
                              .unsafe = options.unsafe});
-  if (size % options.sector != 0)
+  if (options.sector == kDiscSector && has_raw_disc_sectors(file, options.path))
     fail(options.path,
-         fmt::format("its size, {} bytes, is not a multiple of {}: the image is cut off; get it "
-                     "again, or extend it with truncate -s %{} FILE",
-                     size, options.sector, options.sector));
+         "this image has a disc's raw sectors of 2352 bytes; make an ISO image of it, as with bchunk or iat");
+  const u64 disk_size = options.disk_size ? options.disk_size(size) : round_up(size, options.sector);
   if (!lock_image(file.get(), writing))
     fail(options.path,
          writing ? "the image is in use by another program; stop that first, or add ,snapshot if it "
                    "is only read"
                  : "another program is writing to the image; stop that first");
-  return std::make_unique<RawImage>(std::move(file), size,
+  return std::make_unique<RawImage>(std::move(file), disk_size,
                                     RawImage::Options{.read_only = !writing,
                                                       .unsafe = options.unsafe,
-                                                      .guard_format = options.format == ImageFormat::kAuto});
+                                                      .guard_format = options.format == ImageFormat::kAuto,
+                                                      .zeroes_from = size});
 }
 
 }  // namespace

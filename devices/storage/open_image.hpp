@@ -17,7 +17,10 @@ struct ImageOptions {
   bool read_only = false;
   bool snapshot = false;  // writes go to a temporary overlay
   bool unsafe = false;    // flushes do nothing
-  u32 sector = 512;       // the image's size must be a multiple of it
+  u32 sector = 512;       // the disk's size is a multiple of it
+  // The disk's size for a raw file of `bytes`; null: rounded up to `sector`. What the file lacks reads as
+  // zeroes.
+  u64 (*disk_size)(u64 bytes) = nullptr;
 };
 
 [[nodiscard]] std::unique_ptr<BlockImage> open_image(const ImageOptions& options);

@@ -33,7 +33,7 @@ RawImage::~RawImage() {
 }
 
 int RawImage::read(u64 offset, IoVectors into) {
-  return read_file_at(file_.get(), offset, into);
+  return read_file_at(file_.get(), offset, into, options_.zeroes_from);
 }
 
 bool RawImage::read_at_once(u64 offset, IoVectors into) {

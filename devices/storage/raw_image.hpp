@@ -16,6 +16,8 @@ class RawImage final : public BlockImage {
     // The format was guessed: a write that would make the file look like another format's is refused, so that
     // a guest cannot have the next start follow, say, a qcow2 header of its own making to files of the host.
     bool guard_format = false;
+    // The file's size where it is less than the disk's: what lies behind reads as zeroes until it is written.
+    u64 zeroes_from = ~u64{0};
   };
   RawImage(FileDescriptor file, u64 size, const Options& options)
       : file_(std::move(file)), size_(size), options_(options) {}

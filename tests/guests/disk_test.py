@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import random
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -22,10 +23,10 @@ def initramfs(folder):
     return path
 
 
-def boot(folder, *options, append="console=ttyS0 quiet"):
+def boot(folder, *options, append="console=ttyS0 quiet", limits=None):
     engine = ["--engine", *guest.engine] if guest.engine else []
     return guest.Doppel("run", "--kernel", guest.kernel, "--initrd", initramfs(folder), "--append", append, *engine,
-                        *options)
+                        *options, limits=limits)
 
 
 def run_once(*options):
@@ -49,8 +50,8 @@ class Disks(unittest.TestCase):
             file.truncate(size)
         return path
 
-    def booted(self, *options):
-        doppel = boot(self.path, *options)
+    def booted(self, *options, limits=None):
+        doppel = boot(self.path, *options, limits=limits)
         doppel.boot()
         self.assertIn("drivers 0", doppel.command("modprobe -a $(cat /disk-modules); echo drivers $?"))
         return doppel
@@ -106,7 +107,31 @@ class Disks(unittest.TestCase):
             self.assertEqual(image.read_bytes(), bytes(4 * MIB))
 
     def test_full_host_disk(self):
-        """What the host cannot write is an error of the guest's disk, and the machine goes on."""
+        """What the host cannot write is an error of the guest's disk; what it can is kept, and the machine goes on."""
+        for interface, device in (("virtio", "vda"), ("ide", "sda")):
+            with self.subTest(interface):
+                image = self.image(f"{interface}.img", 256 * MIB)
+                # A file may have no more than the guest's RAM: writes behind that fail with EFBIG.
+                limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (128 * MIB, 128 * MIB))
+                with self.booted("-m", "128M", "--disk", f"{image},if={interface}", limits=limit) as doppel:
+                    self.assertIn("copied", doppel.command(
+                        f"dd if=/dev/zero bs=1M count=1 2>&- | tr '\\0' A | dd of=/dev/{device} 2>&-; sync && echo copied"))
+                    self.assertRegex(doppel.command(
+                        f"dd if=/dev/zero of=/dev/{device} bs=1M seek=130 count=2 conv=fsync; dmesg | tail -20", 240), "I/O error")
+                    doppel.command("echo 3 > /proc/sys/vm/drop_caches")
+                    self.assertIn("1048576", doppel.command(f"head -c 1M /dev/{device} | tr -d '\\0' | wc -c"))
+                with open(image, "rb") as file:
+                    self.assertEqual(file.read(MIB), b"A" * MIB)
+
+    def test_vanished_file(self):
+        """A file that is removed stays the disk of the machine that has it open."""
+        image = self.image("disk.img", 4 * MIB)
+        with self.booted("--disk", image) as doppel:
+            image.unlink()
+            self.assertIn("written", doppel.command("dd if=/dev/zero of=/dev/vda bs=1M count=4 conv=fsync && echo written"))
+
+    def test_shrunk_file(self):
+        """What the host cannot read is an error of the guest's disk, and the machine goes on."""
         image = self.image("disk.img", 4 * MIB)
         with self.booted("--disk", image) as doppel:
             os.truncate(image, MIB)  # reads beyond this fail
@@ -129,7 +154,6 @@ class Disks(unittest.TestCase):
                 ([f"--disk={self.path}"], "directory"),
                 ([f"--disk={self.path}/none"], "no such file"),
                 ([f"--disk={self.image('empty', 0)}"], "empty"),
-                ([f"--disk={self.image('cut', 1000)}"], "cut off"),
                 ([f"--disk={used}"], "in use"),
                 ([f"--disk={corrupt}"], "qcow2"),
                 ([f"--disk={used},format=qcow"], "did you mean"),
@@ -137,7 +161,6 @@ class Disks(unittest.TestCase):
                 ([f"--disk={used},colour=blue"], "did you mean"),
                 (["--disk=,snapshot"], "no file name"),
                 ([f"--floppy={self.image('odd', 4 * MIB)}"], "no floppy disk has"),
-                ([f"--cdrom={self.image('odd.iso', 512 * 5)}"], "multiple of 2048"),
             ):
                 status, said = run_once(*words)
                 self.assertEqual(status, 2, said)

@@ -31,7 +31,7 @@ def linux(*options, append="console=ttyS0 quiet"):
 class Doppel:
     """A running `doppel`. `shown` is everything that its terminal (or its standard output) has shown."""
 
-    def __init__(self, *arguments, terminal=True):
+    def __init__(self, *arguments, terminal=True, limits=None):
         self.shown = ""
         self._seen = 0  # how much of `shown` earlier waits have consumed
         self.terminal = None
@@ -41,7 +41,8 @@ class Doppel:
             self._write_end = self._read_end
             self.attributes_before = termios.tcgetattr(self.terminal)
             self.process = subprocess.Popen(
-                command, stdin=self.terminal, stdout=self.terminal, stderr=self.terminal, start_new_session=True)
+                command, stdin=self.terminal, stdout=self.terminal, stderr=self.terminal, start_new_session=True,
+                preexec_fn=limits)
         else:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "devices/floppy_82077.hpp"
 #include "devices/storage/image_lock.hpp"
 #include "devices/storage/open_image.hpp"
 #include "devices/storage/raw_image.hpp"
@@ -65,6 +66,32 @@ TEST_CASE("a file that becomes shorter is an error of the disk") {
   const iovec piece{data.data(), data.size()};
   CHECK(image->read(0, {&piece, 1}) == EIO);
   CHECK_FALSE(image->read_at_once(0, {&piece, 1}));
+}
+
+TEST_CASE("a file that is shorter than its disk reads as zeroes there, and grows when that is written") {
+  TemporaryFile file(std::string(700, 'a'));
+  auto image = open_image({.path = file.path()});
+  CHECK(image->size() == 1024);
+  CHECK(read_back(*image, 512, 512) == std::string(188, 'a') + std::string(324, '\0'));
+  CHECK(file.read().size() == 700);
+  CHECK(write_to(*image, 512, std::string(512, 'b')) == 0);
+  CHECK(read_back(*image, 0, 1024) == std::string(512, 'a') + std::string(512, 'b'));
+  CHECK(file.read().size() == 1024);
+  CHECK(::truncate(file.path().c_str(), 600) == 0);
+  char data[512];
+  const iovec piece{data, sizeof data};
+  CHECK(image->read(512, {&piece, 1}) == EIO);
+}
+
+TEST_CASE("a short floppy image is the beginning of a disk, a disc image is filled up to its sector") {
+  TemporaryFile boot_sector(std::string(512, 'a')), disc(std::string(5 * 512, 'a'));
+  auto floppy = open_image({.path = boot_sector.path(), .disk_size = floppy_size});
+  CHECK(floppy->size() == 1440 * 1024);
+  CHECK(read_back(*floppy, 1440 * 1024 - 512, 512) == std::string(512, '\0'));
+  const std::pair<u64, u64> sizes[] = {{160, 160},   {170, 1440},  {1440, 1440},
+                                       {1441, 1680}, {2000, 2880}, {2881, 2881}};
+  for (const auto& [image, disk] : sizes) CHECK(floppy_size(image * 1024) == disk * 1024);
+  CHECK(open_image({.path = disc.path(), .read_only = true, .sector = 2048})->size() == 4096);
 }
 
 TEST_CASE("a read-only image cannot be written") {
@@ -141,7 +168,10 @@ TEST_CASE("a guest cannot make its raw disk look like another format, unless the
 }
 
 TEST_CASE("images that cannot be used: one sentence each") {
-  TemporaryFile empty, cut(std::string(1000, 'a')), locked(std::string(kSize, 'a'));
+  TemporaryFile empty, locked(std::string(kSize, 'a')), pipe;
+  TemporaryFile raw_disc('\0' + std::string(10, '\xff') + std::string(2352 - 11, '\0'));
+  ::unlink(pipe.path().c_str());
+  CHECK(::mkfifo(pipe.path().c_str(), 0600) == 0);
   const int fd = ::open(locked.path().c_str(), O_RDWR | O_CLOEXEC);
   CHECK(lock_image(fd, true));
   struct {
@@ -153,7 +183,10 @@ TEST_CASE("images that cannot be used: one sentence each") {
       {{.path = "/tmp", .read_only = true}, "this is a directory"},
       {{.path = "/dev/null"}, "neither a file nor a block device"},
       {{.path = empty.path()}, "the image is empty"},
-      {{.path = cut.path()}, "1000 bytes, is not a multiple of 512"},
+      {{.path = empty.path(), .read_only = true}, "get it again"},
+      {{.path = pipe.path()}, "neither a file nor a block device"},
+      {{.path = pipe.path(), .read_only = true}, "neither a file nor a block device"},
+      {{.path = raw_disc.path(), .read_only = true, .sector = 2048}, "raw sectors"},
       {{.path = locked.path()}, "in use by another program"},
       {{.path = locked.path(), .snapshot = true}, "another program is writing"},
   };
