@@ -161,7 +161,10 @@ class BadInput(unittest.TestCase):
         qemu = subprocess.Popen(["qemu-system-x86_64", "-S", "-display", "none", "-monitor", "stdio", "-drive",
                                  f"file={image},format=raw"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
-            qemu.stdout.read(4)  # it greets when its disks are open
+            qemu.stdin.write(b"info block\n")  # answered when its disks are open
+            qemu.stdin.flush()
+            while b"used.img (raw)" not in (line := qemu.stdout.readline()):
+                self.assertNotEqual(line, b"")
             run = subprocess.run([guest.program, "run", "--disk", image], stdin=subprocess.DEVNULL, capture_output=True,
                                  text=True, timeout=SECONDS, check=False)
         finally:
