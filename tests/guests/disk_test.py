@@ -119,7 +119,7 @@ class Disks(unittest.TestCase):
                     self.assertRegex(doppel.command(
                         f"dd if=/dev/zero of=/dev/{device} bs=1M seek=130 count=2 conv=fsync; dmesg | tail -20", 240), "I/O error")
                     doppel.command("echo 3 > /proc/sys/vm/drop_caches")
-                    self.assertIn("1048576", doppel.command(f"head -c 1M /dev/{device} | tr -d '\\0' | wc -c"))
+                    self.assertIn("1048576", doppel.command(f"head -c 1048576 /dev/{device} | tr -d '\\0' | wc -c"))
                 with open(image, "rb") as file:
                     self.assertEqual(file.read(MIB), b"A" * MIB)
 
