@@ -64,9 +64,10 @@ std::span<u8> GuestRam::span(u64 pa, u64 size) const {
 
 void GuestRam::written_in_place(u64 pa, u64 size) const {
   const u64 end = pa + size;
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // as in report_store()
   for (u64 page = pa & kPageMask; page < end; page += kPageSize) {
     const u64 from = std::max(page, pa);
-    report_store(from, std::min(page + kPageSize, end) - from);
+    tell_code_write(from, std::min(page + kPageSize, end) - from);
   }
 }
 

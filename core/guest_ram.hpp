@@ -84,10 +84,14 @@ class GuestRam {
   // is seen here.
   void report_store(u64 pa, u64 size) const {
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (is_code_page(pa) && code_write_) code_write_(pa, size);
+    tell_code_write(pa, size);
   }
 
  private:
+  void tell_code_write(u64 pa, u64 size) const {
+    if (is_code_page(pa) && code_write_) code_write_(pa, size);
+  }
+
   u64 size_;
   u64 below_4g_;
   int fd_ = -1;

@@ -38,6 +38,11 @@ u64 granules_between(u64 begin, u64 end) {
   return (~u64{0} >> (63 - last)) & (~u64{0} << first);
 }
 
+// Those of `page` that [pa, pa + size) touches.
+u64 granules_within(u64 page, u64 pa, u64 size) {
+  return granules_between(std::max(pa, page) - page, std::min(pa + size - page, kPageSize));
+}
+
 u32 bucket_of(u64 physical, u32 code_bits) {
   return static_cast<u32>((physical ^ (physical >> 14) ^ (code_bits << 3)) * 0x9e3779b97f4a7c15ull >> 47);
 }
@@ -189,12 +194,14 @@ bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block
   return true;
 }
 
-void BlockCache::note_code_page(u64 physical) {
+BlockCache::CodePage& BlockCache::note_code_page(u64 physical) {
   const u64 page = physical & kPageMask;
-  if (!code_pages_.try_emplace(page).second) return;  // and has been so since
+  const auto [it, is_new] = code_pages_.try_emplace(page);
+  if (!is_new) return it->second;  // and has been so since
   cpu_.mmu.memory().ram().claim_code_page(page);
   cpu_.mmu.protect_code_page(page);
   if (coherence_) coherence_->protect(*self_, page);
+  return it->second;
 }
 
 void BlockCache::publish(u64 page, u64 more) {
@@ -208,8 +215,7 @@ void BlockCache::publish(u64 page, u64 more) {
 }
 
 void BlockCache::watch(u64 page) {
-  note_code_page(page);
-  CodePage& code = code_pages_[page];
+  CodePage& code = note_code_page(page);
   code.watched = true;
   code.granules = ~u64{0};
   publish(page);
@@ -230,8 +236,7 @@ void BlockCache::enter(Block& block) {
   bucket = &block;
   for (const u64 page : {block.physical & kPageMask, block.second_page}) {
     if (page == kNoPage) continue;
-    note_code_page(page);
-    CodePage& code = code_pages_[page];
+    CodePage& code = note_code_page(page);
     code.blocks.push_back(&block);
     code.granules |= granules_of(block, page);
     publish(page);
@@ -257,8 +262,7 @@ bool BlockCache::may_hold_code(u64 pa, u64 size) const {
   for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
     const u64 offset = ram.offset_of(page);
     if (offset == ~u64{0}) continue;
-    const u64 begin = std::max(pa, page) - page, end = std::min(pa + size - page, kPageSize);
-    if (std::atomic_ref(published_[offset / kPageSize]).load() & granules_between(begin, end)) return true;
+    if (std::atomic_ref(published_[offset / kPageSize]).load() & granules_within(page, pa, size)) return true;
   }
   return false;
 }
@@ -306,8 +310,7 @@ void BlockCache::invalidate(u64 pa, u64 size) {
       release_if_unused(page);  // no block came of it
       continue;
     }
-    const u64 begin = std::max(pa, page) - page, end = std::min(pa + size - page, kPageSize);
-    if (!(it->second.granules & granules_between(begin, end))) continue;
+    if (!(it->second.granules & granules_within(page, pa, size))) continue;
     if (it->second.watched) {
       it->second.watched = false;
       if (backend_) backend_->watched_page_written(page);

@@ -87,7 +87,8 @@ class BlockCache {
     u64 granules = 0;
     bool watched = false;
   };
-  void note_code_page(u64 physical);
+  // What is known of the page that holds `physical`; from now on stores to it are seen.
+  CodePage& note_code_page(u64 physical);
   // Tells other processors which granules of the page are code: those known, and `more`.
   void publish(u64 page, u64 more = 0);
   void release_if_unused(u64 page);

@@ -23,7 +23,8 @@ void Coherence::Member::protect_requested() {
   served_.store(asked_, std::memory_order_release);
 }
 
-void Coherence::Member::apply_changes() {
+void Coherence::Member::do_all() {
+  protect_requested();
   if (std::exchange(too_many_stores_, false)) blocks_.clear();
   for (const Store& store : std::exchange(stores_, {})) blocks_.invalidate(store.pa, store.size);
   if (std::exchange(flush_, false)) cpu_.mmu.flush_all();
@@ -31,14 +32,12 @@ void Coherence::Member::apply_changes() {
 
 void Coherence::Member::serve() {
   const std::lock_guard guard(gate_);
-  protect_requested();
-  apply_changes();
+  do_all();
 }
 
 void Coherence::Member::rest() {
   const std::lock_guard guard(gate_);
-  protect_requested();
-  apply_changes();
+  do_all();
   resting_ = true;
 }
 
@@ -58,11 +57,7 @@ void Coherence::protect(Member& self, u64 page) {
     const std::lock_guard guard(member->gate_);
     member->pages_to_protect_.push_back(page);
     ++member->asked_;
-    if (member->resting_) {
-      member->protect_requested();
-      continue;
-    }
-    member->interrupt_();
+    member->attend();
     waits.push_back({member.get(), member->asked_});
   }
   constexpr u32 kSpins = 2000;
@@ -77,8 +72,7 @@ void Coherence::protect(Member& self, u64 page) {
   }
 }
 
-void Coherence::stored(Member* self, u64 pa, u64 size) {
-  if (self) self->blocks_.invalidate(pa, size);
+void Coherence::invalidate_others(const Member* self, u64 pa, u64 size) {
   for (const auto& member : members_) {
     if (member.get() == self || !member->blocks_.may_hold_code(pa, size)) continue;
     const std::lock_guard guard(member->gate_);
@@ -86,7 +80,7 @@ void Coherence::stored(Member* self, u64 pa, u64 size) {
       member->stores_.push_back({pa, size});
     else
       member->too_many_stores_ = true;
-    member->resting_ ? member->apply_changes() : member->interrupt_();
+    member->attend();
   }
 }
 
@@ -95,7 +89,7 @@ void Coherence::flush_others(const Member* self) {
     if (member.get() == self) continue;
     const std::lock_guard guard(member->gate_);
     member->flush_ = true;
-    member->resting_ ? member->apply_changes() : member->interrupt_();
+    member->attend();
   }
 }
 

@@ -6,8 +6,8 @@
 //
 // Of a store to bytes that another processor has decoded, that processor learns before anything that the
 // storing one does afterwards: its attention flag is set first, and it looks at that before it takes an
-// interrupt, before a serializing instruction ends and at each indirect jump. A machine with one processor
-// has no Coherence.
+// interrupt, before a serializing instruction ends and at each indirect jump. A processor that is alone has
+// no Member.
 #pragma once
 
 #include <atomic>
@@ -44,7 +44,9 @@ class Coherence {
     };
     // With `gate_` held, by the owner or while it rests.
     void protect_requested();
-    void apply_changes();
+    void do_all();
+    // With `gate_` held, by another: what was asked for is done now, or soon.
+    void attend() { resting_ ? do_all() : interrupt_(); }
 
     Vcpu& cpu_;
     BlockCache& blocks_;
@@ -65,9 +67,8 @@ class Coherence {
   // No processor but `self` can store to the page of RAM unseen when this returns. `self` serves the like
   // meanwhile.
   void protect(Member& self, u64 page);
-  // Bytes of RAM were stored to: drops the blocks made from them. `self` is nullptr for stores of no
-  // processor.
-  void stored(Member* self, u64 pa, u64 size);
+  // Bytes of RAM were stored to: drops the blocks of all but `self` that were made from them.
+  void invalidate_others(const Member* self, u64 pa, u64 size);
   // What physical addresses mean has changed: flushes the TLBs of all but `self`.
   void flush_others(const Member* self);
 

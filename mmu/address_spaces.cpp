@@ -116,8 +116,8 @@ void Mmu::flush_all_pcids_non_global() {
 void Mmu::protect_code_page(u64 physical) {
   if (flush_observer_) flush_observer_->code_page_protected(physical);
   for_each_array([physical](TlbArray& tlb) { tlb.drop_write_tags(physical); });
-  const u64 offset = memory_.ram().offset_of(physical);
-  if (offset != ~u64{0}) may_store_[offset / kPageSize / 64].fetch_and(~(u64{1} << offset / kPageSize % 64));
+  const auto [word, mask] = store_bit(physical);
+  if (mask) may_store_[word].fetch_and(~mask);
 }
 
 Mmu::Space* Mmu::space_of(u16 pcid) {

@@ -92,18 +92,14 @@ TlbEntry Mmu::tags_for(const PageInfo& page, Access access) {
 // Against a processor that makes the page a code page meanwhile: it marks the page, then looks at the bit
 // here; this sets the bit, then looks at the mark. One of the two sees the other.
 bool Mmu::claim_stores(u64 physical) {
-  const u64 offset = memory_.ram().offset_of(physical);
-  if (offset == ~u64{0}) return true;
-  std::atomic<u64>& word = may_store_[offset / kPageSize / 64];
-  const u64 bit = u64{1} << offset / kPageSize % 64;
-  if (!(word.load(std::memory_order_relaxed) & bit)) word.fetch_or(bit);
+  const auto [word, mask] = store_bit(physical);
+  if (mask && !(may_store_[word].load(std::memory_order_relaxed) & mask)) may_store_[word].fetch_or(mask);
   return !memory_.ram().is_code_page(physical);
 }
 
 bool Mmu::may_store(u64 physical) const {
-  const u64 offset = memory_.ram().offset_of(physical);
-  if (offset == ~u64{0}) return false;
-  return may_store_[offset / kPageSize / 64].load() >> offset / kPageSize % 64 & 1;
+  const auto [word, mask] = store_bit(physical);
+  return mask && (may_store_[word].load() & mask);
 }
 
 const PageInfo* Mmu::find(u64 la, Access access, Privilege privilege, u32& error) {

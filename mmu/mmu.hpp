@@ -284,8 +284,17 @@ class Mmu {
   u64 global_generation_ = 0;
   FetchedPages fetched_global_;
   FlushObserver* flush_observer_ = nullptr;
-  std::vector<std::atomic<u64>> may_store_;  // a bit for each page of RAM
-  std::vector<u64> write_tagged_;            // linear pages with write tags; kept only for a WriteObserver
+  // Where the bit of a page of RAM is in may_store_; `mask` 0: the page is not RAM.
+  struct StoreBit {
+    u64 word = 0, mask = 0;
+  };
+  [[nodiscard]] StoreBit store_bit(u64 physical) const {
+    const u64 offset = memory_.ram().offset_of(physical);
+    if (offset == ~u64{0}) return {};
+    return {offset / core::kPageSize / 64, u64{1} << offset / core::kPageSize % 64};
+  }
+  std::vector<std::atomic<u64>> may_store_;
+  std::vector<u64> write_tagged_;  // linear pages with write tags; kept only for a WriteObserver
 };
 
 }  // namespace doppel::mmu

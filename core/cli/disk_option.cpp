@@ -87,9 +87,8 @@ std::variant<DiskConfig, std::string> parse_disk(const std::string& option, cons
     words.erase(words.begin());
   }
   for (const std::string& word : words) {
-    const std::size_t equals = word.find('=');
-    const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
-    if (const std::string error = apply(word.substr(0, equals), value, disk); !error.empty())
+    const auto [name, value] = name_and_value(word);
+    if (const std::string error = apply(name, value, disk); !error.empty())
       return fmt::format("{} {}: {}", option, text, error);
   }
   if (disk.path.empty())

@@ -153,9 +153,8 @@ std::variant<std::optional<NetConfig>, std::string> parse_net(const std::string&
                        core::nearest_spelling(kind, {"user", "none", "link=NAME", "tap"}));
   }
   for (const std::string& word : words) {
-    const std::size_t equals = word.find('=');
-    const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
-    if (const std::string error = apply(word.substr(0, equals), value, net); !error.empty())
+    const auto [name, value] = name_and_value(word);
+    if (const std::string error = apply(name, value, net); !error.empty())
       return fmt::format("{} {}: {}", option, text, error);
   }
   return net;

@@ -409,7 +409,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   auto processors = parse_smp_option(smp);
   if (const auto* sentence = std::get_if<std::string>(&processors))
     return usage(fmt::format("--smp {}: {}{}", smp, *sentence, sentence->ends_with('?') ? "" : "."));
-  options.smp = std::get<SmpOption>(processors);
+  options.processors = std::get<machine::Topology>(processors);
   const std::vector<std::string> engines = machine::have_translator()
                                                ? std::vector<std::string>{"jit", "interp", "verify"}
                                                : std::vector<std::string>{"interp"};
@@ -419,7 +419,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   options.engine = engine == "jit"      ? machine::Engine::kTranslator
                    : engine == "verify" ? machine::Engine::kVerify
                                         : machine::Engine::kInterpreter;
-  if (options.engine == machine::Engine::kVerify && options.smp.cpus > 1)
+  if (options.engine == machine::Engine::kVerify && options.processors.cpus > 1)
     return usage("--engine verify: compares one processor; leave --smp out.");
   if (const std::vector<std::string> modes{"auto", "on", "off"};
       std::find(modes.begin(), modes.end(), direct) == modes.end())

@@ -24,7 +24,7 @@ struct RunOptions {
   bios::BootOptions boot;
   u64 ram_size = 0;
   core::CpuModel cpu;
-  SmpOption smp;
+  machine::Topology processors;
   std::string serial = "stdio";  // "stdio", "null" or "file:PATH"
   std::string debug_file;        // where ports 0xe9 and 0x402 go; empty: stderr
   machine::Engine engine = machine::Engine::kInterpreter;

@@ -141,9 +141,7 @@ int run_machine(const RunOptions& options) {
   machine::MachineConfig config;
   config.cpu = options.cpu;
   config.ram_size = options.ram_size;
-  config.cpus = options.smp.cpus;
-  config.cores = options.smp.cores;
-  config.threads = options.smp.threads;
+  config.processors = options.processors;
   config.engine = options.engine;
   config.direct = options.direct;
   config.optimisations_off = options.optimisations_off;

@@ -9,18 +9,17 @@
 #include <vector>
 
 #include "core/cli/words.hpp"
-#include "core/machine/machine.hpp"
 #include "core/spelling.hpp"
 
 namespace doppel::cli {
 
-std::variant<SmpOption, std::string> parse_smp_option(const std::string& text) {
+std::variant<machine::Topology, std::string> parse_smp_option(const std::string& text) {
   std::map<std::string, u32, std::less<>> given;
   const std::vector<std::string> names{"cpus", "sockets", "cores", "threads"};
   for (const std::string& word : split_at_commas(text)) {
-    const auto equals = word.find('=');
-    const std::string name = equals == std::string::npos ? "cpus" : word.substr(0, equals);
-    const std::string number = equals == std::string::npos ? word : word.substr(equals + 1);
+    const auto [name, number] = word.find('=') == std::string::npos
+                                    ? std::pair<std::string, std::string>("cpus", word)
+                                    : name_and_value(word);
     if (std::find(names.begin(), names.end(), name) == names.end()) {
       if (name == "maxcpus")
         return "maxcpus: processors cannot be added while the machine runs; leave it out";
@@ -47,7 +46,7 @@ std::variant<SmpOption, std::string> parse_smp_option(const std::string& text) {
   if (!std::has_single_bit(threads)) return fmt::format("threads={}: write a power of two", threads);
   if (sockets > 1 && !std::has_single_bit(cores))
     return fmt::format("cores={}: with several sockets, a power of two", cores);
-  return SmpOption{cpus, cores, threads};
+  return machine::Topology{cpus, cores, threads};
 }
 
 }  // namespace doppel::cli

@@ -1,7 +1,8 @@
-// Splits what stands after an option at its commas. Used by the parsers of such options.
+// Splits what stands after an option at its commas and equals signs. Used by the parsers of such options.
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace doppel::cli {
@@ -20,6 +21,12 @@ namespace doppel::cli {
     }
   }
   return words;
+}
+
+// The parts of "name=value"; without an equals sign all is name.
+[[nodiscard]] inline std::pair<std::string, std::string> name_and_value(const std::string& word) {
+  const std::size_t equals = word.find('=');
+  return {word.substr(0, equals), equals == std::string::npos ? "" : word.substr(equals + 1)};
 }
 
 }  // namespace doppel::cli

@@ -47,7 +47,7 @@ struct Machine::Parts {
 
   std::deque<Processor> make_processors(Machine& machine) {
     std::deque<Processor> made;
-    for (u32 i = 0; i < machine.config_.cpus; ++i)
+    for (u32 i = 0; i < machine.config_.processors.cpus; ++i)
       made.emplace_back(i, machine.config_, board, i == 0 ? machine.counters_ : more_counters.emplace_back(),
                         coherence);
     return made;
@@ -62,17 +62,19 @@ struct Machine::Parts {
     };
   }
 
+  // The processor that the calling thread may see to itself; nullptr: none. One that is alone is everybody's.
+  Processor* own() { return processors.size() == 1 ? &processors.front() : Processor::current(); }
+
   void code_written(u64 pa, u64 size) {
-    if (processors.size() == 1) return processors.front().dispatcher().blocks().invalidate(pa, size);
-    Processor* self = Processor::current();
-    coherence.stored(self ? self->member() : nullptr, pa, size);
+    Processor* self = own();
+    if (self) self->dispatcher().blocks().invalidate(pa, size);
+    coherence.invalidate_others(self ? self->member() : nullptr, pa, size);
   }
 
   void translations_changed() {
-    if (Processor* self = processors.size() == 1 ? &processors.front() : Processor::current())
-      self->cpu().mmu.flush_all();
-    if (processors.size() > 1)
-      coherence.flush_others(Processor::current() ? Processor::current()->member() : nullptr);
+    Processor* self = own();
+    if (self) self->cpu().mmu.flush_all();
+    coherence.flush_others(self ? self->member() : nullptr);
   }
 
   PcBoard board;
@@ -128,7 +130,7 @@ void Machine::start_firmware() {
   if (!boot.once.empty() && !booted_once_) boot.order = boot.once;
   booted_once_ = true;
   board.set_boot_order(boot.order);
-  bios::fill_fw_cfg(board.fw_cfg, {.cpus = config_.cpus}, boot, *board.ram);
+  bios::fill_fw_cfg(board.fw_cfg, {.cpus = config_.processors.cpus}, boot, *board.ram);
 }
 
 // The state a firmware would leave behind: the kernel loaded, the first processor at its entry.
@@ -141,7 +143,7 @@ void Machine::start_kernel() {
     return;
   }
   bios::BootRequest request;
-  request.acpi.cpus = config_.cpus;
+  request.acpi.cpus = config_.processors.cpus;
   request.kernel = config_.kernel;
   if (!config_.initrd.empty()) request.modules.push_back({config_.initrd, ""});
   request.command_line = config_.command_line;
@@ -233,42 +235,30 @@ Outcome Machine::run() {
 }
 
 Outcome Machine::run_to_end() {
-  using Exit = jit::Dispatcher::Exit;
   Parts& p = *parts_;
   Processor& first = p.processors.front();
   while (true) {
-    switch (first.dispatcher().run()) {
-      case Exit::kBudget:
-        break;
-      case Exit::kIdle:
-        first.sleep();
-        break;
-      case Exit::kShutdown:
-        return {Outcome::Kind::kTripleFault, 0, describe(first.cpu())};
-      case Exit::kStopped: {
-        if (std::string report = first.difference(); !report.empty())
-          return {Outcome::Kind::kDifference, 0, std::move(report)};
-        const u32 requests = requests_.exchange(0);
-        if (requests & kRequestWork) work_.run(device_lock_);
-        if (requests & kRequestFailure) p.crew.rethrow();
-        if (requests & kRequestExit) return {Outcome::Kind::kGuestExit, guest_status_, ""};
-        if (requests & kRequestPowerOff) return {Outcome::Kind::kPowerOff, 0, ""};
-        if (requests & kRequestStop) return {Outcome::Kind::kStopped, 0, ""};
-        if (requests & kRequestTripleFault) {
-          p.crew.pause();
-          for (Processor& processor : p.processors)
-            if (processor.cpu().state.activity == core::Activity::kShutdown)
-              return {Outcome::Kind::kTripleFault, 0, describe(processor.cpu())};
-        }
-        if (requests & kRequestReset) {
-          if (config_.no_reboot) return {Outcome::Kind::kReset, 0, ""};
-          core::log(core::LogCategory::kMachine, "reset");
-          p.crew.pause();
-          power_on();
-          p.crew.go_on();
-        }
-        break;
-      }
+    if (!first.run()) return {Outcome::Kind::kTripleFault, 0, describe(first.cpu())};
+    if (std::string report = first.difference(); !report.empty())
+      return {Outcome::Kind::kDifference, 0, std::move(report)};
+    const u32 requests = requests_.exchange(0);
+    if (requests & kRequestWork) work_.run(device_lock_);
+    if (requests & kRequestFailure) p.crew.rethrow();
+    if (requests & kRequestExit) return {Outcome::Kind::kGuestExit, guest_status_, ""};
+    if (requests & kRequestPowerOff) return {Outcome::Kind::kPowerOff, 0, ""};
+    if (requests & kRequestStop) return {Outcome::Kind::kStopped, 0, ""};
+    if (requests & kRequestTripleFault) {
+      p.crew.pause();
+      for (Processor& processor : p.processors)
+        if (processor.cpu().state.activity == core::Activity::kShutdown)
+          return {Outcome::Kind::kTripleFault, 0, describe(processor.cpu())};
+    }
+    if (requests & kRequestReset) {
+      if (config_.no_reboot) return {Outcome::Kind::kReset, 0, ""};
+      core::log(core::LogCategory::kMachine, "reset");
+      p.crew.pause();
+      power_on();
+      p.crew.go_on();
     }
   }
 }

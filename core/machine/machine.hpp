@@ -19,12 +19,11 @@
 #include "core/machine/disk_config.hpp"
 #include "core/machine/net_config.hpp"
 #include "core/machine/peripheral_config.hpp"
+#include "core/machine/topology.hpp"
 #include "core/machine/vcpu_work.hpp"
 #include "devices/char_backend.hpp"
 
 namespace doppel::machine {
-
-inline constexpr u32 kMaxProcessors = 64;
 
 // How guest code runs.
 enum class Engine {
@@ -51,9 +50,7 @@ struct MachineConfig {
   std::vector<u64> dump_blocks;                // translations of the blocks at these addresses go to stderr
   bool perf_map = false;                       // write /tmp/perf-PID.map
   core::CpuModel cpu;
-  u32 cpus = 1;      // 1 to kMaxProcessors
-  u32 cores = 0;     // of a socket; 0: all of them in one
-  u32 threads = 1;   // of a core
+  Topology processors;
   u64 ram_size = 0;  // bytes
   std::vector<u8> kernel;
   std::vector<u8> initrd;

@@ -95,7 +95,7 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
 
 std::deque<LocalApic> PcBoard::make_local_apics(const MachineConfig& config, core::Counters& counters) {
   std::deque<LocalApic> apics;
-  for (u32 i = 0; i < config.cpus; ++i)
+  for (u32 i = 0; i < config.processors.cpus; ++i)
     apics.emplace_back(
         apic_config(config.cpu, i), clock, counters, apic_bus,
         LocalApic::Hooks{.notify = [this, i](core::Pending reason) { signals.notify(i, reason); },

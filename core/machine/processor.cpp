@@ -55,8 +55,8 @@ u64 code_cache_size(u32 cpus) {
 
 core::CpuModel model_of(const MachineConfig& config, u32 index) {
   core::CpuModel model = config.cpu;
-  model.cpus = config.cores == 0 ? config.cpus : config.cores * config.threads;
-  model.threads = config.threads;
+  model.cpus = config.processors.cores * config.processors.threads;
+  model.threads = config.processors.threads;
   model.apic_id = index;
   return model;
 }
@@ -78,10 +78,10 @@ Processor::Processor(u32 index, const MachineConfig& config, PcBoard& board, cor
       model_(model_of(config, index)),
       memory_(model_, board.memory, board.ports, board.local_apic(index), board.clock, counters),
       dispatcher_(*memory_) {
-  (*memory_).yields = config.cpus > 1;
+  cpu().yields = config.processors.cpus > 1;
   backend_ = choose_engine(config);
   dispatcher_.set_backend(backend_.get());
-  if (config.cpus > 1)
+  if (config.processors.cpus > 1)
     member_ = &coherence.join(*memory_, dispatcher_.blocks(), [this] { wake(core::kPendingCoherence); });
 }
 
@@ -100,7 +100,8 @@ std::unique_ptr<jit::Backend> Processor::choose_engine([[maybe_unused]] const Ma
       optimisations.chaining = optimisations.jump_cache = false;
     if (config.engine == Engine::kVerify) optimisations.hot_runs = 0;
     chosen = std::make_unique<jit::x64::Translator>(cpu(), dispatcher_.blocks(), optimisations,
-                                                    code_cache_size(config.cpus), translation_report(config));
+                                                    code_cache_size(config.processors.cpus),
+                                                    translation_report(config));
     if (config.engine == Engine::kVerify) {
       auto made = std::make_unique<jit::Verifier>(cpu(), dispatcher_.blocks(), std::move(chosen),
                                                   !optimisations.flag_liveness);
@@ -132,6 +133,23 @@ void Processor::wake(core::Pending reason) {
 #ifdef DOPPEL_TRANSLATOR_X64
   if (direct_) direct_->interrupt();
 #endif
+}
+
+bool Processor::run() {
+  using Exit = jit::Dispatcher::Exit;
+  while (true) {
+    switch (dispatcher_.run()) {
+      case Exit::kStopped:
+        return true;
+      case Exit::kShutdown:
+        return false;
+      case Exit::kIdle:
+        sleep();
+        break;
+      case Exit::kBudget:
+        break;
+    }
+  }
 }
 
 void Processor::sleep() {

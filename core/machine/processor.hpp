@@ -27,6 +27,9 @@ class Processor {
   void reset();
   // Makes it look up from guest code, or from its sleep.
   void wake(core::Pending reason);
+  // Runs guest code, and sleeps where that has nothing to do, until wake(kPendingStop). False: it shut down
+  // (triple fault).
+  [[nodiscard]] bool run();
   // Sleeps until wake().
   void sleep();
   // The calling thread runs it from now on.

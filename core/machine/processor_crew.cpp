@@ -24,21 +24,12 @@ void ProcessorCrew::start() {
 }
 
 void ProcessorCrew::run(Processor& processor) {
-  using Exit = jit::Dispatcher::Exit;
   while (true) {
-    switch (processor.dispatcher().run()) {
-      case Exit::kBudget:
-        break;
-      case Exit::kIdle:
-        processor.sleep();
-        break;
-      case Exit::kShutdown:
-        signals_.triple_fault();
-        processor.sleep();
-        break;
-      case Exit::kStopped:
-        if (!stand_still(processor)) return;
-        break;
+    if (!processor.run()) {
+      signals_.triple_fault();
+      processor.sleep();
+    } else if (!stand_still(processor)) {
+      return;
     }
   }
 }

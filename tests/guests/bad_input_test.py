@@ -153,7 +153,7 @@ class BadInput(unittest.TestCase):
                     self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
 
     def test_in_use(self):
-        """QEMU's locks are seen, and QEMU sees ours."""
+        """QEMU's locks are seen."""
         if not shutil.which("qemu-system-x86_64"):
             self.skipTest("qemu-system-x86_64 is missing (Debian package qemu-system-x86)")
         image = pathlib.Path(self.folder.name) / "used.img"
