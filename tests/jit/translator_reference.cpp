@@ -50,6 +50,12 @@ std::optional<FlagEffects> shift_effects(const ZydisDecodedInstruction& i, const
   return out;
 }
 
+// Stores FOP, FIP and FDP, which are not always kept (docs/quirks.md). The generators make none of these: only
+// programs that write their own code have them.
+bool shows_x87_pointers(const ZydisDecodedInstruction& i) {
+  return i.mnemonic == ZYDIS_MNEMONIC_FNSTENV || i.mnemonic == ZYDIS_MNEMONIC_FNSAVE;
+}
+
 FlagEffects effects_of(const ZydisDecodedInstruction& i, const core::CpuState& state) {
   if (const auto shift = shift_effects(i, state)) return *shift;
   FlagEffects out;
@@ -105,6 +111,10 @@ class Stepper {
         out.at = linear_rip();
         break;
       }
+      if (in_program && x87_pointers_) {
+        out.verdict = Reference::Verdict::kAmbiguous;
+        break;
+      }
       const u64 rip = s.rip;
       if (machine_.step()) {
         // A HLT that the program made of its own bytes: an interrupt would end it.
@@ -155,7 +165,7 @@ class Stepper {
     const u64 linear = linear_rip();
     const std::size_t count = machine_.code_at(linear, bytes_);
     length_ = 0;
-    system_call_ = software_interrupt_ = false;
+    system_call_ = software_interrupt_ = x87_pointers_ = false;
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder(s.code_bits), nullptr, bytes_.data(), count,
                                                     &instruction)))
       return {};
@@ -163,6 +173,7 @@ class Stepper {
     system_call_ = instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && s.cpl == 3;
     software_interrupt_ =
         instruction.mnemonic == ZYDIS_MNEMONIC_INT3 || instruction.mnemonic == ZYDIS_MNEMONIC_INT;
+    x87_pointers_ = shows_x87_pointers(instruction);
     FlagEffects out = effects_of(instruction, s);
     if (const auto it = hidden_.find(linear & ~(kFourGiB | kAlias)); it != hidden_.end())
       out.read &= ~it->second;
@@ -190,7 +201,7 @@ class Stepper {
   u8 length_ = 0;
   u64 undefined_ = 0, stale_ = 0;
   u64 faulted_at_ = 0;
-  bool system_call_ = false, software_interrupt_ = false;
+  bool system_call_ = false, software_interrupt_ = false, x87_pointers_ = false;
 };
 
 }  // namespace
