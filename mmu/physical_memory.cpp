@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <mutex>
 #include <ranges>
 #include <utility>
 
@@ -63,7 +64,7 @@ void PhysicalMemory::add_overlay(Overlay overlay) {
   DOPPEL_CHECK(((overlay.base | overlay.size) & ~kPageMask) == 0, "overlay at {:#x} of {:#x} bytes",
                overlay.base, overlay.size);
   for (u64 page = overlay.base; page - overlay.base < overlay.size; page += kPageSize)
-    if (ram_.host(page)) overlaid_end_ = std::max(overlaid_end_, page + kPageSize);
+    if (ram_.host(page)) overlaid_end_ = std::max(overlaid_end_.load(), page + kPageSize);
   overlays_.push_back(std::move(overlay));
 }
 
@@ -72,19 +73,22 @@ bool PhysicalMemory::map_device(u64 base, std::span<u8> bytes, bool writable) {
   const auto overlaps = [&](const DeviceMemory& other) {
     return base < other.base + other.bytes.size() && other.base < base + bytes.size();
   };
+  const std::unique_lock lock(map_lock_);
   if (std::ranges::any_of(device_memory_, overlaps)) return false;
   device_memory_.push_back({base, bytes, writable});
   return true;
 }
 
 void PhysicalMemory::unmap_device(u64 base) {
+  const std::unique_lock lock(map_lock_);
   std::erase_if(device_memory_, [&](const DeviceMemory& memory) { return memory.base == base; });
 }
 
 void PhysicalMemory::route_ram(u64 base, u64 size, bool reads, bool writes) {
   DOPPEL_CHECK(((base | size) & ~kPageMask) == 0 && base + size <= ram_.below_4g(), "RAM route at {:#x}",
                base);
-  overlaid_end_ = std::max(overlaid_end_, base + size);
+  const std::unique_lock lock(map_lock_);
+  overlaid_end_ = std::max(overlaid_end_.load(), base + size);
   std::erase_if(ram_routes_, [&](const RamRoute& route) { return route.base == base; });
   ram_routes_.push_back({base, size, reads, writes});
 }
@@ -98,6 +102,7 @@ const PhysicalMemory::RamRoute* PhysicalMemory::ram_route(u64 page) const {
 // Where stores to a page go that is not plain writable memory: RAM behind a ROM, or nowhere (nullptr).
 u8* PhysicalMemory::write_target(u64 page) const {
   if (page >= overlaid_end_) return nullptr;
+  const std::shared_lock lock(map_lock_);
   const RamRoute* route = ram_route(page);
   return route && route->writes ? ram_.host(page) : nullptr;
 }
@@ -105,6 +110,7 @@ u8* PhysicalMemory::write_target(u64 page) const {
 PhysicalMemory::Backing PhysicalMemory::backing(u64 page) const {
   u8* host = ram_.host(page);
   if (host && page >= overlaid_end_) return {host, true};
+  const std::shared_lock lock(map_lock_);
   if (const RamRoute* route = host ? ram_route(page) : nullptr) {
     if (route->reads) return {host, route->writes};
     host = nullptr;

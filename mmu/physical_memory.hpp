@@ -2,10 +2,12 @@
 // Used by the page walk, the MMU's slow paths and the loaders. RAM wins over MMIO except where a ROM or a
 // hole overlays it; of two overlays the one added last wins. Overlays are added before guest code runs; what
 // the chipset routes to RAM changes while it runs. Memory that belongs to a device (a frame buffer) wins over
-// MMIO only, and moves while the guest runs.
+// MMIO only, and moves while the guest runs. One processor may change routes and device memory while others
+// look: these see the old or the new map, and what they keep of the old one is flushed by the caller.
 #pragma once
 
 #include <atomic>
+#include <shared_mutex>
 #include <span>
 #include <vector>
 
@@ -39,14 +41,14 @@ class PhysicalMemory {
 
   // Puts a device's memory at [base, base + bytes.size()), both 4 KiB aligned; the bytes belong to the
   // device, which sees stores without being told. False: that place is taken. Code there runs, but is not
-  // cached. Called by the vCPU's thread (a base address register was written), which then flushes its TLB.
+  // cached. Called by a vCPU's thread (a base address register was written), which then flushes all TLBs.
   [[nodiscard]] bool map_device(u64 base, std::span<u8> bytes, bool writable);
   // Removes what map_device() put at exactly `base`.
   void unmap_device(u64 base);
 
   // From now on reads (writes) of [base, base + size), 4 KiB aligned and inside RAM, go to RAM whatever
   // overlays it, or else to ROM and the bus: what a chipset's shadowing registers say. A range is routed anew
-  // as the same range. Called by the vCPU's thread, which then flushes its TLB and drops code of the range.
+  // as the same range. Called by a vCPU's thread, which then flushes all TLBs and drops code of the range.
   void route_ram(u64 base, u64 size, bool reads, bool writes);
 
   void set_a20(bool enabled) {
@@ -74,7 +76,7 @@ class PhysicalMemory {
   [[nodiscard]] u64 read_entry(u64 pa, u32 width) {
     const u64 at = a20(pa);
     const u8* host = ram_.host(at);
-    if (!host || at < overlaid_end_) [[unlikely]]
+    if (!host || at < overlaid_end_.load(std::memory_order_relaxed)) [[unlikely]]
       return read(pa, width);
     if (width == 4) return __atomic_load_n(reinterpret_cast<const u32*>(host), __ATOMIC_ACQUIRE);
     return __atomic_load_n(reinterpret_cast<const u64*>(host), __ATOMIC_ACQUIRE);
@@ -107,7 +109,7 @@ class PhysicalMemory {
     u64 base, size;
     bool reads, writes;  // to RAM
   };
-  [[nodiscard]] const RamRoute* ram_route(u64 page) const;
+  [[nodiscard]] const RamRoute* ram_route(u64 page) const;  // with `map_lock_` held
   [[nodiscard]] u8* write_target(u64 page) const;
 
   core::GuestRam& ram_;
@@ -115,9 +117,10 @@ class PhysicalMemory {
   WriteObserver* observer_ = nullptr;
   std::atomic<u64> a20_mask_ = ~u64{0};
   std::vector<Overlay> overlays_;
+  mutable std::shared_mutex map_lock_;  // for the next two
   std::vector<DeviceMemory> device_memory_;
   std::vector<RamRoute> ram_routes_;
-  u64 overlaid_end_ = 0;  // no overlay or route covers RAM from here on
+  std::atomic<u64> overlaid_end_ = 0;  // no overlay or route covers RAM from here on
 };
 
 }  // namespace doppel::mmu

@@ -252,6 +252,7 @@ Outcome Machine::run_to_end() {
       for (Processor& processor : p.processors)
         if (processor.cpu().state.activity == core::Activity::kShutdown)
           return {Outcome::Kind::kTripleFault, 0, describe(processor.cpu())};
+      p.crew.go_on();  // it was reset meanwhile
     }
     if (requests & kRequestReset) {
       if (config_.no_reboot) return {Outcome::Kind::kReset, 0, ""};

@@ -29,11 +29,11 @@ constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations
     {"long-blocks", &jit::x64::Optimisations::long_blocks},
     {"jump-cache", &jit::x64::Optimisations::jump_cache}};
 
-jit::x64::TranslationReport translation_report(const MachineConfig& config) {
+jit::x64::TranslationReport translation_report(const MachineConfig& config, bool first) {
   jit::x64::TranslationReport report;
   report.dump_blocks(config.dump_blocks);
   try {
-    if (config.perf_map) report.open_perf_map();
+    if (config.perf_map) report.open_perf_map(first);
   } catch (const std::system_error& error) {
     throw ConfigError(fmt::format("{}; --perf-map needs that file.", error.what()));
   }
@@ -101,7 +101,7 @@ std::unique_ptr<jit::Backend> Processor::choose_engine([[maybe_unused]] const Ma
     if (config.engine == Engine::kVerify) optimisations.hot_runs = 0;
     chosen = std::make_unique<jit::x64::Translator>(cpu(), dispatcher_.blocks(), optimisations,
                                                     code_cache_size(config.processors.cpus),
-                                                    translation_report(config));
+                                                    translation_report(config, index_ == 0));
     if (config.engine == Engine::kVerify) {
       auto made = std::make_unique<jit::Verifier>(cpu(), dispatcher_.blocks(), std::move(chosen),
                                                   !optimisations.flag_liveness);

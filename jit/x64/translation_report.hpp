@@ -30,8 +30,9 @@ class TranslationReport {
   // Prints the listing of each block that holds one of the linear addresses, to stderr, when it is
   // translated.
   void dump_blocks(std::vector<u64> addresses) { dumped_ = std::move(addresses); }
-  // Starts /tmp/perf-PID.map. Throws std::system_error.
-  void open_perf_map();
+  // Writes to /tmp/perf-PID.map, which several processors' reports share; the first starts it `anew`. Throws
+  // std::system_error.
+  void open_perf_map(bool anew);
 
   void trampolines(u64 address, u64 size) { name(address, size, "doppel_trampolines"); }
   void translated(const NewTranslation& translation);
