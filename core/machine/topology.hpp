@@ -9,7 +9,7 @@ namespace doppel::machine {
 inline constexpr u32 kMaxProcessors = 64;
 
 struct Topology {
-  u32 cpus = 1 /* in all */, cores = 1 /* of a socket */, threads = 1 /* of a core */;
+  u32 cpus = 1 /* in all, to kMaxProcessors */, cores = 1 /* of a socket */, threads = 1 /* of a core */;
 };
 
 }  // namespace doppel::machine

@@ -1,5 +1,8 @@
 #include "mmu/physical_memory.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include "tests/mmu/fixture.hpp"
 
 using namespace doppel;
@@ -160,4 +163,39 @@ TEST_CASE("a device's memory comes and goes; RAM and overlays win over it, it wi
   m.memory.unmap_device(kMmio + 0x2000);  // nothing begins there
   CHECK(m.memory.backing(kMmio + 0x1000).host == nullptr);
   CHECK(m.memory.backing(kMmio + 0x4000).host != nullptr);
+}
+
+TEST_CASE("who looks while another processor changes the map sees the old one or the new one") {
+  Machine m;
+  constexpr u64 kBase = 0xe000'0000, kShadow = 0xc'0000, kRounds = 20'000;
+  m.memory.add_rom(kShadow, std::vector<u8>(kPageSize, 0x5a));
+  std::vector<u8> first(kPageSize), second(kPageSize);
+  std::atomic<bool> done = false;
+  std::atomic<u64> looked = 0;
+  u64 wrong = 0;
+  std::thread reader([&] {
+    for (; !done; ++looked) {
+      const u8* device = m.memory.backing(kBase).host;
+      const u8* next = m.memory.backing(kBase + kPageSize).host;
+      const u8* shadowed = m.memory.backing(kShadow).host;
+      if (device && device != first.data()) ++wrong;
+      if (next && next != second.data()) ++wrong;
+      if (shadowed != m.ram.host(kShadow) && *shadowed != 0x5a) ++wrong;
+    }
+  });
+  while (looked == 0) std::this_thread::yield();
+  bool placed = true;
+  for (u64 i = 0; i < kRounds; ++i) {
+    placed = m.memory.map_device(kBase, first, true) && placed;
+    placed = m.memory.map_device(kBase + kPageSize, second, true) && placed;
+    m.memory.route_ram(kShadow, kPageSize, i % 2 == 0, false);
+    m.memory.route_ram(kShadow + kPageSize, kPageSize, true, true);
+    m.memory.unmap_device(kBase);
+    m.memory.unmap_device(kBase + kPageSize);
+  }
+  done = true;
+  reader.join();
+  CHECK(placed);
+  CHECK(wrong == 0);
+  CHECK(looked > 1);
 }
