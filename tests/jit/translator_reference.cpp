@@ -50,8 +50,8 @@ std::optional<FlagEffects> shift_effects(const ZydisDecodedInstruction& i, const
   return out;
 }
 
-// Stores FOP, FIP and FDP, which are not always kept (docs/quirks.md). The generators make none of these: only
-// programs that write their own code have them.
+// Stores FOP, FIP and FDP, which are not always kept (docs/quirks.md). The generators make none of these:
+// only programs that write their own code have them.
 bool shows_x87_pointers(const ZydisDecodedInstruction& i) {
   return i.mnemonic == ZYDIS_MNEMONIC_FNSTENV || i.mnemonic == ZYDIS_MNEMONIC_FNSAVE;
 }
