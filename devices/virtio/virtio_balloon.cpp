@@ -65,6 +65,7 @@ void VirtioBalloon::take_pages(const VirtioChain& chain) {
   std::vector<u32> pages(std::min<u64>(chain.readable_size() / sizeof(u32), kMostPages));
   pages.resize(chain.read_front({reinterpret_cast<u8*>(pages.data()), pages.size() * sizeof(u32)}) /
                sizeof(u32));
+  std::erase_if(pages, [this](u32 page) { return !ram_.host(page * kPage); });
   // Mostly runs of neighbours, up or down: one call for each.
   std::sort(pages.begin(), pages.end());
   for (std::size_t i = 0; i < pages.size();) {

@@ -11,6 +11,8 @@ namespace doppel::devices {
 
 namespace {
 
+constexpr u64 kMostBytes = u64{1} << 32;  // of a request (2.7.5, driver requirements)
+
 u64 size_of(std::span<const VirtioChain::Piece> pieces) {
   u64 size = 0;
   for (const auto& piece : pieces) size += piece.memory.size();
@@ -47,6 +49,7 @@ Virtqueue::Taken Virtqueue::take(VirtioChain& chain) {
   if (broken_) return Taken::kBroken;
   chain.readable.clear();
   chain.writable.clear();
+  chain_size_ = 0;
   return take_next(chain);
 }
 
@@ -67,6 +70,8 @@ bool Virtqueue::add(VirtioChain& chain, const Descriptor& descriptor) {
   auto& pieces = writes ? chain.writable : chain.readable;
   if (memory.empty() || chain.readable.size() + chain.writable.size() >= kLargestChain) return fail();
   if (!writes && !chain.writable.empty()) return fail();  // 2.6.4.2: writable ones come last
+  chain_size_ += descriptor.length;
+  if (chain_size_ > kMostBytes) return fail();
   pieces.push_back({descriptor.address, memory});
   return true;
 }

@@ -93,6 +93,7 @@ class Virtqueue {
 
  private:
   bool broken_ = false;
+  u64 chain_size_ = 0;  // bytes of the request being taken
 };
 
 }  // namespace doppel::devices
