@@ -32,6 +32,7 @@ void Peripherals::insert(VirtioDevice& device) {
         fmt::format("--share: there is room for {} devices; leave some out.", kMostVirtioOthers));
   functions_.push_back(
       std::make_unique<VirtioPci>(device, *board_.ram, board_.mmio, board_.msi(), counters_));
+  functions_.back()->on_unfinished(post_);
   board_.pci.insert(static_cast<u32>(kSlotVirtioOthers + functions_.size() - 1), 0, *functions_.back());
 }
 

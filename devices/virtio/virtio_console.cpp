@@ -28,6 +28,7 @@ enum Event : u16 {
 };
 
 constexpr std::size_t kMostWaiting = 64 * 1024;  // bytes of a port
+constexpr u64 kMostOutput = u64{1} << 20;        // bytes of one request
 constexpr std::size_t kMostControls = 256;       // a guest that asks without reading answers gets no more
 
 // Queues (5.3.2): port 0 has the first two, the control queues come next, then the other ports.
@@ -85,7 +86,8 @@ void VirtioConsole::set_host_connected(std::size_t port, bool connected) {
 }
 
 void VirtioConsole::output(std::size_t port, u16 index) {
-  transport_->serve(index, [&](const VirtioChain& chain) {
+  transport_->serve(index, [&](const VirtioChain& chain) -> std::optional<u32> {
+    if (chain.readable_size() > kMostOutput) return std::nullopt;
     for (const auto& piece : chain.readable)
       for (const u8 byte : piece.memory) ports_[port].port.output->write(byte);
     return 0u;
@@ -99,7 +101,11 @@ void VirtioConsole::input(std::size_t port) {
   Virtqueue* queue = transport_->queue(input_queue(port));
   if (!queue) return;
   VirtioChain chain;
-  while (!state.waiting.empty()) {
+  for (u32 count = 0; !state.waiting.empty(); ++count) {
+    if (count == 2u * queue->size()) {
+      transport_->unfinished(input_queue(port));
+      break;
+    }
     const auto taken = queue->take(chain);
     if (taken == Virtqueue::Taken::kNone) break;
     if (taken == Virtqueue::Taken::kBroken) return transport_->needs_reset();

@@ -23,6 +23,8 @@ class VirtioTransport {
   virtual void configuration_changed() = 0;
   // The driver broke the rules: nothing works until it resets the device.
   virtual void needs_reset() = 0;
+  // There is more in queue `index` than one notification is worth: notified() comes again, soon.
+  virtual void unfinished(u16 index) = 0;
 
   // Takes the requests that are in queue `index`, gives each back and interrupts the driver. `request(chain)`
   // does one and returns how many bytes it wrote; empty: it breaks the rules. Not for devices that finish
@@ -32,8 +34,13 @@ class VirtioTransport {
     Virtqueue* ring = queue(index);
     if (!ring) return;
     VirtioChain chain;
-    // Twice what it can hold: a driver that adds while we take does not keep us here.
-    for (u32 count = 0; count < 2u * ring->size(); ++count) {
+    // Twice what it can hold: a driver that adds while we take does not keep us here. It may have seen no
+    // need to notify of what it added.
+    for (u32 count = 0;; ++count) {
+      if (count == 2u * ring->size()) {
+        unfinished(index);
+        break;
+      }
       const auto taken = ring->take(chain);
       if (taken == Virtqueue::Taken::kNone) break;
       const std::optional<u32> written =

@@ -363,6 +363,14 @@ void VirtioPci::needs_reset() {
   if (status_ & kDriverOk) interrupt(kIsrConfiguration, config_vector_);
 }
 
+void VirtioPci::unfinished(u16 index) {
+  if (!later_ || std::exchange(queues_[index].unfinished, true)) return;
+  later_([this, index] {
+    queues_[index].unfinished = false;
+    if (queue(index)) device_.notified(index);
+  });
+}
+
 // With MSI-X, a vector that was not given stays silent (4.1.5.1.2).
 void VirtioPci::interrupt(u8 cause, u16 vector) {
   if (msix_.enabled()) {

@@ -22,6 +22,9 @@ class VirtioPci final : public PciFunction, public core::Device, private VirtioT
   VirtioPci(VirtioDevice& device, core::GuestRam& ram, core::Bus& mmio, MsiSink msi,
             core::Counters& counters);
   ~VirtioPci() override;
+  // How to run a function soon, with the lock held that is held now: for queues that a driver fills while
+  // they are emptied. Without it they wait for the next notification.
+  void on_unfinished(std::function<void(std::function<void()>)> later) { later_ = std::move(later); }
 
   // PciFunction; also core::Device's.
   void reset() override;
@@ -39,6 +42,7 @@ class VirtioPci final : public PciFunction, public core::Device, private VirtioT
     u16 size = 0;
     u16 vector = 0xffff;
     bool enabled = false;
+    bool unfinished = false;  // `later_` has been asked
     Virtqueue::Areas areas;
     std::unique_ptr<Virtqueue> ring;
   };
@@ -47,6 +51,7 @@ class VirtioPci final : public PciFunction, public core::Device, private VirtioT
   void announce(u16 index) override;
   void configuration_changed() override;
   void needs_reset() override;
+  void unfinished(u16 index) override;
 
   void add_capabilities();
   [[nodiscard]] u64 offered() const;
@@ -73,6 +78,7 @@ class VirtioPci final : public PciFunction, public core::Device, private VirtioT
   core::Counters::Counter& unknown_;
   std::vector<Queue> queues_;
   MsixCapability msix_;
+  std::function<void(std::function<void()>)> later_;
   u8 window_ = 0;  // offset of the capability
   u64 accepted_ = 0;
   u32 device_feature_select_ = 0, driver_feature_select_ = 0;

@@ -1,5 +1,5 @@
-// What a hostile driver does to any virtio device: descriptors that lead nowhere, loops, resets in the middle.
-// The device's own test says how to make it look at a queue.
+// What a hostile driver does to any virtio device: descriptors that lead nowhere, loops, resets in the
+// middle. The device's own test says how to make it look at a queue.
 #pragma once
 
 #include <functional>
@@ -108,8 +108,7 @@ struct Mischief {
       for (u64 pa = 0; pa < u64{queues} * 0x1'0000; pa += 8)
         if ((pa & 0xffff) < 0x8000) host.template store<u64>(pa, 0);
       std::vector<DriverQueue> rings;
-      for (u16 queue = 0; queue < queues; ++queue)
-        rings.emplace_back(host, packed, u16{8}, indirect, queue);
+      for (u16 queue = 0; queue < queues; ++queue) rings.emplace_back(host, packed, u16{8}, indirect, queue);
       for (u64 steps = random.below(20); steps != 0; --steps) {
         const u16 queue = static_cast<u16>(random.below(queues));
         std::vector<Segment> segments;
