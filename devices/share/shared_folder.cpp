@@ -43,10 +43,14 @@ struct [[gnu::packed]] Qid {
   u64 path;
 };
 
+// Files of several devices may appear in one folder.
+u64 path_of(dev_t device, u64 inode) {
+  return inode ^ static_cast<u64>(device) << 44;
+}
+
 Qid qid_of(const struct stat& status) {
   const u8 type = S_ISDIR(status.st_mode) ? 0x80 : S_ISLNK(status.st_mode) ? 0x02 : 0;
-  // Files of several devices may appear in one folder.
-  return {type, 0, status.st_ino ^ static_cast<u64>(status.st_dev) << 44};
+  return {type, 0, path_of(status.st_dev, status.st_ino)};
 }
 
 FileDescriptor open_beneath(int folder, const char* name, int flags, mode_t mode = 0) {
@@ -199,6 +203,7 @@ int SharedFolder::version(Reader& in, Writer& out) {
 
 int SharedFolder::attach(Reader& in, Writer& out) {
   const u32 number = in.get<u32>();
+  if (in.bad()) return EPROTO;
   FileDescriptor root = open_beneath(root_.get(), ".", O_PATH | O_DIRECTORY);
   struct stat status {};
   if (!root.valid() || ::fstat(root.get(), &status) != 0) return errno;
@@ -212,7 +217,9 @@ int SharedFolder::flush(Reader& in, Writer&) {
 }
 
 int SharedFolder::forget(Reader& in, Writer&) {
-  return fids_.erase(in.get<u32>()) ? 0 : EBADF;
+  const u32 number = in.get<u32>();
+  if (in.bad()) return EPROTO;
+  return fids_.erase(number) ? 0 : EBADF;
 }
 
 // Stops at the first name that is not there; only a complete walk makes the new fid.
@@ -259,6 +266,7 @@ int SharedFolder::walk(Reader& in, Writer& out) {
 int SharedFolder::open(Reader& in, Writer& out) {
   Fid* fid = find(in.get<u32>());
   const int asked = static_cast<int>(in.get<u32>());
+  if (in.bad()) return EPROTO;
   if (!fid || fid->open.valid()) return EBADF;
   struct stat status {};
   if (::fstat(fid->path.get(), &status) != 0) return errno;
@@ -358,6 +366,8 @@ int SharedFolder::read_folder(Reader& in, Writer& out) {
   const u64 offset = in.get<u64>();
   const std::size_t count = in.get<u32>();
   if (!fid || !fid->open.valid()) return EBADF;
+  struct stat status {};
+  if (::fstat(fid->open.get(), &status) != 0) return errno;
   if (::lseek(fid->open.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return errno;
   const std::size_t head = out.bytes.size() + sizeof(u32);
   const std::size_t end = head + std::min(count, out.room() - std::min(out.room(), sizeof(u32)));
@@ -374,7 +384,7 @@ int SharedFolder::read_folder(Reader& in, Writer& out) {
       full = end - out.bytes.size() < sizeof(Qid) + 8 + 1 + 2 + name.size();
       if (full) break;
       const u8 type = entry->d_type == DT_DIR ? 0x80 : entry->d_type == DT_LNK ? 0x02 : 0;
-      out.put(Qid{type, 0, entry->d_ino});
+      out.put(Qid{type, 0, path_of(status.st_dev, entry->d_ino)});
       out.put(static_cast<u64>(entry->d_off));
       out.put(static_cast<u8>(entry->d_type));
       out.text(name);
