@@ -1,70 +1,19 @@
-// A 9P2000.L client for tests, by hand: messages field by field to a SharedFolder, and a folder to share with
-// a neighbour that must not be reached.
+// A 9P2000.L client for tests, by hand: messages field by field to a SharedFolder.
 #pragma once
 
 #include <doctest.h>
 #include <fcntl.h>
 
-#include <algorithm>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "devices/share/shared_folder.hpp"
+#include "tests/devices/share/nine_p_message.hpp"
+#include "tests/devices/share/two_folders.hpp"
 
 namespace doppel::devices::testing {
-
-enum NineP : u8 {
-  kStatfs = 8,
-  kLopen = 12,
-  kLcreate = 14,
-  kSymlink = 16,
-  kReadlink = 22,
-  kGetattr = 24,
-  kSetattr = 26,
-  kReaddir = 40,
-  kFsync = 50,
-  kLock = 52,
-  kGetlock = 54,
-  kLink = 70,
-  kMkdir = 72,
-  kRenameat = 74,
-  kUnlinkat = 76,
-  kVersion = 100,
-  kAttach = 104,
-  kFlush = 108,
-  kWalk = 110,
-  kRead = 116,
-  kWrite = 118,
-  kClunk = 120,
-};
-
-// One message. Its size field is right unless the test changes it.
-class NinePMessage {
- public:
-  explicit NinePMessage(u8 type) {
-    put<u32>(0);
-    put<u8>(type);
-    put<u16>(0x1234);
-  }
-  template <class T>
-  NinePMessage& put(T value) {
-    const auto* from = reinterpret_cast<const u8*>(&value);
-    bytes.insert(bytes.end(), from, from + sizeof value);
-    const u32 size = static_cast<u32>(bytes.size());
-    if (bytes.size() >= 4) std::memcpy(bytes.data(), &size, 4);
-    return *this;
-  }
-  NinePMessage& text(std::string_view value) {
-    put(static_cast<u16>(value.size()));
-    for (const char c : value) put(c);
-    return *this;
-  }
-  std::vector<u8> bytes;
-};
 
 // What came back: an errno value, or the fields behind the header.
 struct NinePAnswer {
@@ -176,52 +125,6 @@ class NinePClient {
 
  private:
   SharedFolder& folder_;
-};
-
-// /tmp/…/shared, which has a file and a folder with a file, and beside it /tmp/…/outside with a secret.
-class TwoFolders {
- public:
-  TwoFolders() {
-    char name[] = "/tmp/doppel-share-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    top = name;
-    shared = top / "shared";
-    outside = top / "outside";
-    std::filesystem::create_directories(shared / "folder");
-    std::filesystem::create_directories(outside / "folder");
-    put(shared / "file", "a file");
-    put(shared / "folder/secret", "no secret");
-    put(outside / "secret", "SECRET");
-    put(outside / "folder/secret", "SECRET");
-  }
-  TwoFolders(const TwoFolders&) = delete;
-  TwoFolders& operator=(const TwoFolders&) = delete;
-  ~TwoFolders() { std::filesystem::remove_all(top); }
-
-  static void put(const std::filesystem::path& path, std::string_view text) { std::ofstream(path) << text; }
-  static std::string get(const std::filesystem::path& path) {
-    std::ifstream file(path);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  // Names, types, modes and contents of everything in the folder.
-  static std::string listing(const std::filesystem::path& folder) {
-    std::vector<std::string> lines;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-      std::string line =
-          entry.path().string() + " " + std::to_string(static_cast<int>(entry.symlink_status().type())) + " ";
-      if (!entry.is_symlink())
-        line += std::to_string(static_cast<int>(entry.status().permissions())) + " " +
-                std::to_string(entry.last_write_time().time_since_epoch().count());
-      if (entry.is_regular_file() && !entry.is_symlink()) line += " " + get(entry.path());
-      lines.push_back(line);
-    }
-    std::sort(lines.begin(), lines.end());
-    std::string out;
-    for (const auto& line : lines) out += line + "\n";
-    return out;
-  }
-
-  std::filesystem::path top, shared, outside;
 };
 
 }  // namespace doppel::devices::testing

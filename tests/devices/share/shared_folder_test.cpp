@@ -9,6 +9,7 @@
 
 #include "tests/devices/hostile.hpp"
 #include "tests/devices/share/nine_p_client.hpp"
+#include "tests/devices/share/nine_p_noise.hpp"
 
 using namespace doppel;
 using namespace doppel::devices;
@@ -315,21 +316,8 @@ TEST_CASE("a read-only folder refuses every change") {
   for (const u32 what : {kSetMode, kSetSize, kSetTime, 0u}) CHECK(c.set_attributes(1, what) == EROFS);
   // No message of any type, with any fields, changes it.
   Hostile random(5);
-  for (int i = 0; i < 50'000; ++i) {
-    NinePMessage message(static_cast<u8>(random.below(8) ? 8 + random.below(120) : random.value()));
-    for (u64 n = random.below(6); n != 0; --n) switch (random.below(4)) {
-        case 0:
-          message.text(random.below(2) ? "file" : "new");
-          break;
-        case 1:
-          message.put(random.value());
-          break;
-        default:
-          message.put(static_cast<u32>(random.below(3)));
-      }
-    (void)s.folder.answer(message.bytes, 65536);
-    if (i % 64 == 0) NinePClient(s.folder).walk(kRoot, 1, {"file"});
-  }
+  NinePNoise noise;
+  for (int i = 0; i < 50'000; ++i) (void)s.folder.answer(noise.message(random), 65536);
   CHECK(TwoFolders::listing(s.shared) == before);
 }
 
@@ -408,30 +396,12 @@ TEST_CASE("fids have an end, and a reset closes every file") {
 TEST_CASE("messages of noise harm nothing") {
   Share s;
   const std::string before = TwoFolders::listing(s.outside);
-  const std::vector<std::string> names = {"file", "folder", "secret", "..", "new", "link", "/", ""};
   Hostile random(9);
+  NinePNoise noise;
   for (int i = 0; i < 50'000; ++i) {
-    if (i % 256 == 0) NinePClient restart(s.folder);
-    NinePMessage message(static_cast<u8>(random.below(8) ? 8 + random.below(60) * 2 : random.value()));
-    for (u64 n = random.below(7); n != 0; --n) switch (random.below(6)) {
-        case 0:
-        case 1:
-          message.text(names[random.below(names.size())]);
-          break;
-        case 2:
-          message.put(random.value());
-          break;
-        case 3:
-          message.put(static_cast<u16>(random.below(4)));
-          break;
-        default:
-          message.put(static_cast<u32>(random.below(4)));
-      }
-    if (random.below(16) == 0) message.bytes.resize(random.below(message.bytes.size() + 1));
-    for (u64 n = random.below(4) ? 0 : random.below(4); n != 0 && !message.bytes.empty(); --n)
-      message.bytes[random.below(message.bytes.size())] = static_cast<u8>(random.value());
+    const std::vector<u8> message = noise.message(random);
     const std::size_t room = random.below(4) ? 65536 : 11 + random.below(200);
-    CHECK(s.folder.answer(message.bytes, room).size() <= room);
+    CHECK(s.folder.answer(message, room).size() <= room);
   }
   CHECK(TwoFolders::listing(s.outside) == before);
 }

@@ -1,0 +1,131 @@
+// A hostile guest for every device that is no disk and no network card: the virtio entropy source, balloon,
+// console and shared folder, and the chips of the board.
+//   fuzz_devices [--seconds N] [--seed N] [--only NAME]
+#include "devices/virtio/virtio_9p.hpp"
+#include "devices/virtio/virtio_balloon.hpp"
+#include "devices/virtio/virtio_console.hpp"
+#include "devices/virtio/virtio_rng.hpp"
+#include "tests/devices/pc_fuzz.hpp"
+#include "tests/devices/share/nine_p_noise.hpp"
+#include "tests/devices/share/two_folders.hpp"
+#include "tests/devices/virtio_fuzz.hpp"
+
+using namespace doppel;
+using namespace doppel::core;
+using namespace doppel::devices;
+using namespace doppel::devices::testing;
+
+namespace {
+
+class RngGuest final : public VirtioFuzz {
+ public:
+  explicit RngGuest(u32 seed) : VirtioFuzz(seed, 1) { attach(function_); }
+
+ private:
+  void shape(u16, u64, u32, u32) override {}
+
+  VirtioRng model_;
+  VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
+};
+
+class BalloonGuest final : public VirtioFuzz {
+ public:
+  explicit BalloonGuest(u32 seed) : VirtioFuzz(seed, 3) { attach(function_); }
+
+ private:
+  // A list of pages to give away; pages that are free.
+  void shape(u16 queue, u64 at, u32, u32) override {
+    const u64 list = 0x10'0000 + random.below(16) * 4096;
+    for (u32 i = 0; i < 16; ++i)
+      store<u32>(list + i * 4,
+                 static_cast<u32>(random.below(4) ? 0x100 + random.below(0x110) : random.value()));
+    if (queue < 2)
+      set(at, list, static_cast<u32>(random.below(64) + 1));
+    else
+      set(at, random.below(kRam), static_cast<u32>(random.below(0x1'0000)));
+  }
+  void happen() override {
+    if (random.below(64) == 0) model_.set_target(random.value());
+  }
+
+  VirtioBalloon model_{ram, counters};
+  VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
+};
+
+class ConsoleGuest final : public VirtioFuzz {
+ public:
+  explicit ConsoleGuest(u32 seed) : VirtioFuzz(seed, 8) {
+    attach(function_);
+    function_.on_unfinished([this](std::function<void()> work) { later_.push_back(std::move(work)); });
+  }
+
+ private:
+  // A control message.
+  void shape(u16 queue, u64 at, u32 position, u32) override {
+    if (queue != 3 || position != 0) return;
+    const u64 message = 0x10'0000 + random.below(64) * 16;
+    store<u32>(message, static_cast<u32>(random.below(8) ? random.below(3) : random.value()));
+    store<u16>(message + 4, static_cast<u16>(random.below(8)));
+    store<u16>(message + 6, static_cast<u16>(random.below(4) ? 1 : random.below(2)));
+    set(at, message, 8);
+  }
+  void happen() override {
+    const std::size_t port = random.below(3);
+    if (random.below(16) == 0)
+      (void)model_.receive(port, std::vector<u8>(random.below(random.below(8) ? 100 : 70'000)));
+    if (random.below(64) == 0) model_.set_host_connected(port, random.below(2));
+    const auto work = std::exchange(later_, {});
+    for (const auto& one : work) one();
+  }
+
+  struct Swallow final : CharBackend {
+    void write(u8) override {}
+  } nowhere_;
+  std::vector<std::function<void()>> later_;
+  VirtioConsole model_{{{.name = "", .output = &nowhere_, .room = {}, .opened = {}},
+                        {.name = "one", .output = &nowhere_, .room = [] {}, .opened = [](bool) {}},
+                        {.name = "two", .output = &nowhere_, .room = {}, .opened = {}}}};
+  VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
+};
+
+class ShareGuest final : public VirtioFuzz {
+ public:
+  explicit ShareGuest(u32 seed) : VirtioFuzz(seed, 1, 2), before_(TwoFolders::listing(folders_.outside)) {
+    attach(function_);
+  }
+  ~ShareGuest() override {
+    if (TwoFolders::listing(folders_.outside) == before_) return;
+    std::fprintf(stderr, "the shared folder was left\n");
+    std::abort();
+  }
+
+ private:
+  // A message, and room for the answer behind it.
+  void shape(u16, u64 at, u32 position, u32 count) override {
+    if (position + 1 == count && count > 1)
+      set(at, 0x18'0000, static_cast<u32>(random.below(8) ? 8192 : random.below(300)));
+    if (position != 0) return;
+    const std::vector<u8> message = noise_.message(random);
+    if (message.empty()) return;
+    const u64 place = 0x10'0000 + random.below(16) * 0x1000;
+    (void)ram.write(place, message);
+    set(at, place, static_cast<u32>(message.size()));
+  }
+
+  TwoFolders folders_;
+  std::string before_;
+  NinePNoise noise_;
+  Virtio9p model_{SharedFolder(folders_.shared, false), "fuzz"};
+  VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return fuzz_main(argc, argv,
+                   {{"virtio_rng", [](u32 seed) { return std::make_unique<RngGuest>(seed); }},
+                    {"virtio_balloon", [](u32 seed) { return std::make_unique<BalloonGuest>(seed); }},
+                    {"virtio_console", [](u32 seed) { return std::make_unique<ConsoleGuest>(seed); }},
+                    {"virtio_9p", [](u32 seed) { return std::make_unique<ShareGuest>(seed); }},
+                    {"pc", [](u32 seed) { return std::make_unique<PcFuzz>(seed); }, 50'000}});
+}
