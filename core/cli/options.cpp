@@ -130,6 +130,7 @@ std::string qemu_hint(const std::string& argument) {
       {"-blockdev", "use --disk FILE[,if=virtio|ide][,format=FORMAT][,readonly][,snapshot]"},
       {"-netdev", "use --net user, which makes the network and its card"},
       {"-net", "use --net user, which makes the network and its card"},
+      {"-pflash", "use --bios CODE.fd for the firmware and --nvram VARS.fd for its variables"},
       {"-fdb", "there is one floppy drive: use --floppy FILE"},
   };
   for (const auto& [name, hint] : kHints)
@@ -231,6 +232,10 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
       ->type_name("FILE");
   run->add_option("-a,--append", options.append, "Kernel command line")->type_name("TEXT");
   run->add_option("--bios", options.bios, "Firmware image instead of SeaBIOS; runs without --kernel")
+      ->type_name("FILE");
+  run->add_option(
+         "--nvram", options.nvram,
+         "File that keeps UEFI variables; made if there is none. Without --bios the firmware is OVMF")
       ->type_name("FILE");
   run->add_option("--boot", boot,
                   "Boot order for firmware: letters of a (floppy), c (disk), d (CD), n (network), or "
@@ -380,13 +385,16 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   if (const std::string mistake = parse_peripherals(console, port_words, share_words, options.peripherals);
       !mistake.empty())
     return usage(mistake);
-  const bool bootable = !options.bios.empty() || !boot.empty() || !options.disks.empty();  // by firmware
+  const bool bootable = !options.bios.empty() || !options.nvram.empty() || !boot.empty() ||
+                        !options.disks.empty();  // by firmware
   if (run->parsed() && options.kernel.empty() && !bootable)
     return usage(
         "there is nothing to run: name a disk with --disk FILE or a kernel with --kernel FILE ('doppel run "
         "--help').");
   if (!options.kernel.empty() && !options.bios.empty())
     return usage("--bios: firmware does not run when --kernel names what to boot; leave one out.");
+  if (!options.kernel.empty() && !options.nvram.empty())
+    return usage("--nvram: firmware does not run when --kernel names what to boot; leave one out.");
   if (!boot.empty()) {
     auto parsed_boot = bios::parse_boot_options(boot);
     if (const auto* sentence = std::get_if<std::string>(&parsed_boot))
@@ -396,7 +404,8 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
           "--boot: a kernel is started directly, without firmware that tries devices; leave it out.");
     options.boot = std::get<bios::BootOptions>(std::move(parsed_boot));
   }
-  if (run->parsed() && options.kernel.empty() && options.bios.empty()) options.bios = bios::kDefaultFirmware;
+  if (run->parsed() && options.kernel.empty() && options.bios.empty())
+    options.bios = options.nvram.empty() ? bios::kDefaultFirmware : bios::kUefiFirmware;
   const auto size = parse_size(memory);
   if (!size)
     return usage(fmt::format("-m {}: not a size; write a number with K, M or G, as in 512M.", memory));

@@ -20,7 +20,8 @@ struct RunOptions {
   std::vector<machine::DiskConfig> disks;
   std::vector<machine::NetConfig> nets;
   machine::PeripheralConfig peripherals;
-  std::string bios;  // firmware image; empty: none, a kernel is started directly
+  std::string bios;   // firmware image; empty: none, a kernel is started directly
+  std::string nvram;  // file for the firmware's variables; empty: none
   bios::BootOptions boot;
   u64 ram_size = 0;
   core::CpuModel cpu;

@@ -98,6 +98,10 @@ std::vector<u8> read_firmware(const std::string& path) {
     throw ConfigError(fmt::format(
         "{}: {}; install SeaBIOS (Debian package seabios), or name another firmware image with --bios.", path,
         std::strerror(errno)));
+  if (path == bios::kUefiFirmware && ::access(path.c_str(), R_OK) != 0)
+    throw ConfigError(
+        fmt::format("{}: {}; install OVMF (Debian package ovmf), or name another firmware image with --bios.",
+                    path, std::strerror(errno)));
   std::vector<u8> image = read_file(
       path, bios::kMaxFirmwareSize,
       fmt::format("this is no firmware image: those have at most {} MiB", bios::kMaxFirmwareSize >> 20));
@@ -160,6 +164,7 @@ int run_machine(const RunOptions& options) {
   check_host_memory(options.ram_size);
   if (!options.kernel.empty()) config.kernel = read_for_ram(options.kernel, options.ram_size);
   if (!options.bios.empty()) config.firmware = read_firmware(options.bios);
+  if (!options.nvram.empty()) config.variables = {options.nvram, bios::original_variable_store(options.bios)};
   config.boot = options.boot;
   config.boot.screen_on_serial = !options.viewers.screen_seen();
   if (!options.initrd.empty()) config.initrd = read_for_ram(options.initrd, options.ram_size);

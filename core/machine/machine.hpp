@@ -60,8 +60,13 @@ struct MachineConfig {
   PeripheralConfig peripherals;
   bool linux_32bit_entry = false;
   std::vector<u8> firmware;  // an image that passed check_firmware(); runs instead of a kernel
-  bios::BootOptions boot;    // for the firmware
-  bool selftest = false;     // the embedded test guest instead of a kernel
+  // The file that keeps the firmware's variables; made as a copy of `original` if there is none. Empty path:
+  // none.
+  struct VariableStore {
+    std::string path, original;
+  } variables;
+  bios::BootOptions boot;  // for the firmware
+  bool selftest = false;   // the embedded test guest instead of a kernel
   bool no_reboot = false;
   std::vector<u8> video_bios;  // the VGA's option ROM; may be empty
 };

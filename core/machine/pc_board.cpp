@@ -89,6 +89,7 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
   ram->on_code_write(signals.code_written);
   attach_ports();
   attach_memory(config.firmware);
+  if (!config.variables.path.empty()) attach_variables(config, counters);
   attach_pci();
   fill_cmos();
 }
@@ -132,6 +133,30 @@ void PcBoard::attach_memory(std::span<const u8> firmware) {
   mmio.attach(kIoApicBase, core::kPageSize, io_apic);
   mmio.attach(kHpetBase, 0x400, hpet);
   mmio.attach(kLocalApicBase, core::kPageSize, local_apic_page);
+}
+
+// While the chip reads as memory, it is memory: reads make no exit.
+void PcBoard::attach_variables(const MachineConfig& config, core::Counters& counters) {
+  try {
+    variables.emplace(config.variables.path, config.variables.original);
+  } catch (const ImageError& error) {
+    throw ConfigError(fmt::format("--nvram {}.", error.what()));
+  }
+  const std::span<u8> bytes = variables->bytes();
+  if (const auto sentence = bios::check_variable_store(config.firmware, bytes.size()))
+    throw ConfigError(fmt::format("--nvram {}: {}.", config.variables.path, *sentence));
+  const u64 base = bios::variable_store_base(config.firmware, bytes.size());
+  flash.emplace(*variables, counters, [this, base, bytes](bool reads_as_memory) {
+    if (reads_as_memory)
+      (void)memory.map_device(base, bytes, false);
+    else
+      memory.unmap_device(base);
+    signals.translations_changed();
+  });
+  mmio.attach(base, bytes.size(), *flash);
+  if (!memory.map_device(base, bytes, false))
+    throw ConfigError(
+        fmt::format("--nvram {}: its place in the address space is taken.", config.variables.path));
 }
 
 void PcBoard::attach_pci() {
@@ -187,6 +212,7 @@ void PcBoard::reset() {
            &post_code, &debug_console, &debug_exit,    &hpet, &parallel,         &dma,       &fw_cfg,
            &acpi_pm,   &smbus,         &reset_control, &pci,  &display.device(), &io_apic})
     device->reset();
+  if (flash) flash->reset();
   for (LocalApic& apic : local_apics) apic.reset();
   set_a20(true);
 }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "core/machine/display.hpp"
 #include "core/machine/host_clock.hpp"
@@ -16,6 +17,7 @@
 #include "core/machine/machine.hpp"
 #include "devices/acpi_pm.hpp"
 #include "devices/apic_bus.hpp"
+#include "devices/cfi_flash.hpp"
 #include "devices/debug_ports.hpp"
 #include "devices/dma_8237.hpp"
 #include "devices/fw_cfg.hpp"
@@ -32,6 +34,7 @@
 #include "devices/reset_control.hpp"
 #include "devices/rtc_mc146818.hpp"
 #include "devices/smbus_piix4.hpp"
+#include "devices/storage/nvram_file.hpp"
 #include "devices/uart_16550a.hpp"
 #include "mmu/physical_memory.hpp"
 
@@ -102,12 +105,15 @@ struct PcBoard {
   devices::PciBus pci;
   Display display;
   HostInput input;
+  std::optional<devices::NvramFile> variables;  // of UEFI firmware, and the chip that it writes them to
+  std::optional<devices::CfiFlash> flash;
 
  private:
   [[nodiscard]] std::deque<devices::LocalApic> make_local_apics(const MachineConfig& config,
                                                                 core::Counters& counters);
   void attach_ports();
   void attach_memory(std::span<const u8> firmware);
+  void attach_variables(const MachineConfig& config, core::Counters& counters);
   void attach_pci();
   void fill_cmos();
   void set_a20(bool on);

@@ -1,7 +1,6 @@
 #include "devices/virtio/virtio_9p.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 namespace doppel::devices {
@@ -34,7 +33,7 @@ void Virtio9p::notified(u16 index) {
     std::span<const u8> from = answer;
     for (const auto& piece : chain.writable) {
       const std::size_t size = std::min(piece.memory.size(), from.size());
-      std::memcpy(piece.memory.data(), from.data(), size);
+      std::copy_n(from.begin(), size, piece.memory.begin());
       from = from.subspan(size);
     }
     return static_cast<u32>(answer.size());

@@ -160,7 +160,7 @@ void VirtioConsole::say(std::size_t port, u16 event, u16 value, std::string_view
   const Control message{static_cast<u32>(port), event, value};
   std::vector<u8> bytes(sizeof message + text.size());
   std::memcpy(bytes.data(), &message, sizeof message);
-  std::memcpy(bytes.data() + sizeof message, text.data(), text.size());
+  std::copy(text.begin(), text.end(), bytes.begin() + sizeof message);
   controls_.push_back(std::move(bytes));
   send_controls();
 }
@@ -177,7 +177,7 @@ void VirtioConsole::send_controls() {
     u32 written = 0;
     for (const auto& piece : chain.writable) {
       const std::size_t size = std::min(piece.memory.size(), from.size());
-      std::memcpy(piece.memory.data(), from.data(), size);
+      std::copy_n(from.begin(), size, piece.memory.begin());
       from = from.subspan(size);
       written += static_cast<u32>(size);
     }

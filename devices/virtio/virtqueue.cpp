@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include "devices/virtio/packed_virtqueue.hpp"
 #include "devices/virtio/split_virtqueue.hpp"
@@ -25,7 +24,7 @@ std::size_t VirtioChain::read_front(std::span<u8> out) const {
   std::size_t done = 0;
   for (const Piece& piece : readable) {
     const std::size_t part = std::min(piece.memory.size(), out.size() - done);
-    std::memcpy(out.data() + done, piece.memory.data(), part);
+    std::copy_n(piece.memory.begin(), part, out.begin() + static_cast<std::ptrdiff_t>(done));
     done += part;
   }
   return done;
