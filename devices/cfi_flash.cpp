@@ -88,7 +88,7 @@ CfiFlash::CfiFlash(FlashStore& store, core::Counters& counters, std::function<vo
 void CfiFlash::reset() {
   expect_ = Expect::kCommand;
   status_ = kReady;
-  buffer_.clear();
+  forget_buffer();
   set_reads(Reads::kArray);
 }
 
@@ -148,13 +148,14 @@ void CfiFlash::write(u64 offset, u32 width, u64 value) {
       return;
     case Expect::kBufferCount:
       buffer_.assign(low + std::size_t{1}, 0xff);
-      buffer_taken_ = 0;
       expect_ = Expect::kBufferData;
       return;
     case Expect::kBufferData:
       return buffer_data(offset, all);
     case Expect::kBufferConfirm:
-      return low == kConfirm ? program(buffer_start_, buffer_) : sequence_error();
+      if (low != kConfirm) return sequence_error();
+      program(buffer_start_, buffer_);
+      return forget_buffer();
   }
 }
 
@@ -193,6 +194,13 @@ void CfiFlash::command(u64 offset, u8 value) {
 
 void CfiFlash::sequence_error() {
   status_ |= kReady | kEraseError | kProgramError;
+  forget_buffer();
+}
+
+void CfiFlash::forget_buffer() {
+  buffer_.clear();
+  buffer_start_ = 0;
+  buffer_taken_ = 0;
 }
 
 // The first byte says where the buffer goes; the others come in any order.
@@ -246,12 +254,11 @@ void CfiFlash::snapshot(core::SnapshotIo& io) {
   io.field("buffer_start", buffer_start_);
   io.field("buffer_taken", buffer_taken_);
   const bool buffering = expect_ == Expect::kBufferData || expect_ == Expect::kBufferConfirm;
-  if (reads > Reads::kQuery || expect_ > Expect::kBufferConfirm || (buffering && buffer_.empty()) ||
-      buffer_start_ > bytes_.size() ||
-      (buffer_taken_ != 0 && buffer_.size() > bytes_.size() - buffer_start_) ||
-      (expect_ == Expect::kBufferConfirm && buffer_taken_ == 0))
+  const bool fits = buffer_start_ <= bytes_.size() && buffer_.size() <= bytes_.size() - buffer_start_;
+  if (!io.loading()) return;
+  if (reads > Reads::kQuery || expect_ > Expect::kBufferConfirm || buffering == buffer_.empty() || !fits)
     throw core::SnapshotError("snapshot: a flash command makes no sense");
-  if (io.loading()) set_reads(reads);
+  set_reads(reads);
 }
 
 }  // namespace doppel::devices

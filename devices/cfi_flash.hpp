@@ -53,6 +53,7 @@ class CfiFlash final : public core::Device {
   void set_reads(Reads reads);
   // A sequence of commands that is none.
   void sequence_error();
+  void forget_buffer();
   void program(u64 offset, std::span<const u8> data);
   void erase(u64 offset);
   // Bytes changed: to the store. If that fails they are again what they were, and `error` is set.

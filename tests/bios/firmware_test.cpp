@@ -76,7 +76,7 @@ std::multimap<u8, Bytes> structures(const Bytes& tables) {
 }  // namespace
 
 TEST_CASE("an image ends at 4 GiB and its end appears below 1 MiB") {
-  for (const u64 size : {u64{64} << 10, u64{128} << 10, u64{256} << 10, u64{4} << 20}) {
+  for (const u64 size : {u64{4} << 10, u64{64} << 10, u64{128} << 10, u64{256} << 10, u64{4} << 20}) {
     CAPTURE(size);
     Bytes image(size);
     image.back() = 0x5a;
@@ -91,6 +91,30 @@ TEST_CASE("an image ends at 4 GiB and its end appears below 1 MiB") {
   }
   for (const u64 size : {u64{0}, u64{1}, u64{0xffff}, u64{0x1'0001}, (u64{16} << 20) + 0x1'0000})
     CHECK(check_firmware(Bytes(size)));
+}
+
+TEST_CASE("a store of variables lies below the image that it was built with") {
+  const Bytes code(0x37'c000, 0x5a);  // OVMF_CODE_4M.fd
+  CHECK_FALSE(check_variable_store(code, 0x8'4000));
+  CHECK(variable_store_base(code, 0x8'4000) == 0xffc0'0000);
+  CHECK(check_variable_store(code, 0x2'0000));
+  CHECK(check_variable_store(Bytes(256 << 10), 0x8'4000));
+  CHECK_FALSE(check_variable_store(Bytes(0x1e'0000), 0x2'0000));  // OVMF_CODE.fd
+  // The whole of OVMF begins with a volume for variables.
+  Bytes whole(0x1e'0000);
+  static constexpr u8 kGuid[] = {0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c,
+                                 0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f, 0x50};
+  std::copy(std::begin(kGuid), std::end(kGuid), whole.begin() + 16);
+  CHECK(check_variable_store(whole, 0x2'0000));
+  CHECK(check_variable_store(Bytes(4096), 8192));
+}
+
+TEST_CASE("the original of a store is beside the firmware") {
+  CHECK(original_variable_store("/usr/share/OVMF/OVMF_CODE_4M.fd") == "/usr/share/OVMF/OVMF_VARS_4M.fd");
+  CHECK(original_variable_store("OVMF_CODE.fd") == "OVMF_VARS.fd");
+  CHECK(original_variable_store("/CODE/firmware.fd").empty());
+  CHECK(original_variable_store("/CODE/CODE.fd") == "/CODE/VARS.fd");
+  CHECK(original_variable_store("bios.bin").empty());
 }
 
 TEST_CASE("--boot takes QEMU's forms") {
