@@ -51,6 +51,8 @@ std::string apply(const std::string& key, const std::string& value, DiskConfig& 
     return "";
   }
   if (key == "if") {
+    if (value == "pflash")
+      return "if=pflash: use --bios CODE.fd for the firmware and --nvram VARS.fd for its variables";
     const bool cdrom = disk.interface == Interface::kCdrom;
     const std::string error = choose(key, value, kInterfaces, disk.interface);
     if (cdrom && disk.interface == Interface::kIde) disk.interface = Interface::kCdrom;

@@ -61,6 +61,27 @@ using Bytes = std::vector<u8>;
 
 }  // namespace
 
+TEST_CASE("the disk of an image that ends early is a 3.5-inch one that holds it") {
+  struct {
+    u64 image, disk;
+  } const rows[] = {{1, 1440 << 10},
+                    {512, 1440 << 10},
+                    {1'000'000, 1440 << 10},
+                    {1440 << 10, 1440 << 10},
+                    {(1440 << 10) + 1, 1680 << 10},
+                    {2880 << 10, 2880 << 10},
+                    {160 << 10, 160 << 10},
+                    {720 << 10, 720 << 10},
+                    {1200 << 10, 1200 << 10},
+                    {(720 << 10) - 512, 1440 << 10}};
+  for (const auto& row : rows) {
+    CAPTURE(row.image);
+    CHECK(floppy_size(row.image) == row.disk);
+    CHECK(floppy_format(row.disk).has_value());
+  }
+  CHECK_FALSE(floppy_format(floppy_size((2880 << 10) + 1)));
+}
+
 TEST_CASE("floppy sizes") {
   CHECK(floppy_format(1440 * 1024)->sectors == 18);
   CHECK(floppy_format(2880 * 1024)->rate == 3);

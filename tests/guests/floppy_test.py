@@ -32,18 +32,25 @@ def floppy(boot_sector, program):
     directory = (b"DOPPEL TEST\x08" + bytes(20) + directory_entry(b"PROGRAM BIN", PROGRAM_CLUSTER) +
                  directory_entry(b"ANSWER  TXT", ANSWER_CLUSTER))
     image = (boot_sector + table * 2 + directory).ljust((CLUSTER_2 + PROGRAM_CLUSTER - 2) * SECTOR, b"\0")
-    return (image + program).ljust(1440 * 1024, b"\0")
+    return image + program
 
 
 class Floppy(unittest.TestCase):
     def test_real_mode_program(self):
+        self.run_program(1440 * 1024)
+
+    def test_image_that_ends_early(self):
+        """As GRUB's rescue floppy does; the answer is stored beyond its end."""
+        self.run_program(0)
+
+    def run_program(self, size):
         if not FIRMWARE.exists():
             self.skipTest(f"{FIRMWARE} is missing (Debian package seabios)")
         code = guest.guests.read_bytes()
         self.assertEqual(len(code), 2 * SECTOR)
         with tempfile.TemporaryDirectory() as folder:
             image = pathlib.Path(folder, "floppy.img")
-            image.write_bytes(floppy(code[:SECTOR], code[SECTOR:]))
+            image.write_bytes(floppy(code[:SECTOR], code[SECTOR:]).ljust(size, b"\0"))
             with Screen("--floppy", image, "-m", "16M") as screen:
                 screen.wait_for("PROGRAM.BIN runs. A key, please:")
                 screen.type("Q")
