@@ -52,6 +52,7 @@ class PcFuzz final : public FuzzGuest {
     fw_cfg_.set_item(kFwCfgSignature, {'Q', 'E', 'M', 'U'});
     fw_cfg_.set_file("etc/fuzz", std::vector<u8>(5000, 0x5a));
     for (core::Device* device : devices_) device->reset();
+    place_power_management();
   }
 
   void step() override {
@@ -164,6 +165,29 @@ class PcFuzz final : public FuzzGuest {
   void out(u64 port, u64 value) { ports.write(port, 1, value & 0xff); }
   u8 byte() { return static_cast<u8>(random.value()); }
 
+  // As firmware does: else nothing answers there.
+  void place_power_management() {
+    piix4_pm_.place_pm(kPortAcpiPm);
+    piix4_pm_.config_write(0x90, 4, kPortSmbus);
+    piix4_pm_.config_write(0xd2, 1, 1);
+  }
+  // To the mouse, which reports in the end.
+  void mouse() {
+    static constexpr u8 kCommands[] = {0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec,
+                                       0xee, 0xf0, 0xf2, 0xf3, 0xf4, 0xf6, 0xff};
+    out(kPortI8042Command, 0x60);
+    out(kPortI8042Data, 0x47);
+    for (u64 n = random.below(4); n != 0; --n) {
+      out(kPortI8042Command, 0xd4);
+      out(kPortI8042Data,
+          random.below(2) ? kCommands[random.below(sizeof kCommands)] : 0x50 * random.below(4));
+      clock_.advance(1u << 20);
+      (void)ports.read(kPortI8042Data, 1);
+    }
+    if (random.below(2)) out(kPortI8042Command, 0xd4);
+    out(kPortI8042Data, 0xf4);
+  }
+
   // What goes on at the host.
   void host() {
     switch (random.below(12)) {
@@ -252,7 +276,7 @@ class PcFuzz final : public FuzzGuest {
   }
   // Sequences that get past the first check.
   void with_sense() {
-    switch (random.below(11)) {
+    switch (random.below(12)) {
       case 0:
         out(kPortRtc, random.below(16));
         out(kPortRtc + 1, random.value());
@@ -313,6 +337,10 @@ class PcFuzz final : public FuzzGuest {
         store_.fail_with = random.below(64) ? 0 : EIO;
         break;
       }
+      case 10:
+        if (random.below(16) == 0) place_power_management();
+        mouse();
+        break;
       default:  // VBE
         ports.write(kPortVbe, 2, random.below(12));
         ports.write(kPortVbe + 1, 2, random.below(2) ? random.below(2048) : random.value());

@@ -109,7 +109,23 @@ class VirtioFuzz : public FuzzGuest {
       common(0x30, 8, random.below(64) ? base(queue) + 0x6000 : address());
       common(0x1c, 2, 1);
     }
+    messages(random.below(2));
     common(0x14, 1, 15);
+  }
+  // MSI-X on or off, and which vector each queue and the configuration have.
+  void messages(bool on) {
+    u8 at = static_cast<u8>(function_->config_read(0x34, 1));
+    while (at != 0 && function_->config_read(at, 1) != 0x11)
+      at = static_cast<u8>(function_->config_read(static_cast<u8>(at + 1), 1));
+    if (at == 0) return;
+    function_->config_write(static_cast<u8>(at + 2), 2,
+                            on ? 0x8000 | static_cast<u32>(random.below(8) == 0) << 14 : 0);
+    mmio.write(kBar + 0x10, 2, random.below(4));
+    for (u16 queue = 0; queue < queues_; ++queue) {
+      mmio.write(kBar + 0x16, 2, queue);
+      mmio.write(kBar + 0x1a, 2, random.below(8) ? random.below(queues_ + 1u) : random.value());
+      mmio.write(kMsix + queue * 16u + 12, 4, random.below(4) == 0);  // masked
+    }
   }
   void descriptor(u64 at, u16 flags, u16 link) {
     const bool wild = random.below(256) == 0;
