@@ -64,6 +64,7 @@ long_mode:
         movl    %eax, %es
         jmp     start64
 
+        .globl  exit_guest
 exit_guest:
         xorl    %eax, %eax
         outb    %al, $DEBUG_EXIT

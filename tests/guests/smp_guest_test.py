@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""smp_guest.cpp on several processors: locks, interrupts, changed code and the order of memory are as on a PC.
+Usage: smp_guest_test.py DOPPEL GUEST [ROUNDS of each litmus test]"""
+
+import re
+import subprocess
+import sys
+import unittest
+
+doppel, guest = sys.argv[1:3]
+rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 1_000_000
+
+
+def facts(processors, append, *options):
+    """What the guest reports, by name."""
+    shown = subprocess.run(
+        [doppel, "run", "--kernel", guest, "-m", "64M", "--smp", str(processors), "--append", append, *options],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=300, check=False)
+    return {name: int(number, 16) for name, number in re.findall(r"@(\S+) ([0-9a-f]{16})", shown.stdout.decode())}
+
+
+class SmpGuest(unittest.TestCase):
+    def check(self, processors, some_rounds, *options, append=""):
+        found = facts(processors, f"{append} rounds={some_rounds}", *options)
+        self.assertEqual(found.get("done"), 1, found)
+        many = min(some_rounds, 100_000) // processors * processors
+        expected = {
+            "processors": processors, "started": processors, "locked": many, "counted": many, "added": 3 * many,
+            "swapped": many, "wide": many, "split-lines": min(some_rounds, 100_000) // 20 * processors,
+            "ring": 200 * processors, "others": 1, "logical": processors, "lowest": 100, "nmis": 50 * (processors - 1),
+            "torn": 0, "stale": 0, "old-code": 0, "backwards": 0}
+        litmus = ["mp", "sb-fenced", "sb-locked", "lb", "corr", "2+2w"] if processors > 1 else []
+        litmus += ["iriw"] if processors >= 4 else []
+        self.assertEqual({name: found.get(name) for name in [*expected, *litmus]}, expected | dict.fromkeys(litmus, 0))
+
+    def test_one_processor(self):
+        self.check(1, 20_000)
+
+    def test_a_million_rounds(self):
+        self.check(2, rounds)
+
+    def test_more_processors(self):
+        self.check(4, 2_000)
+        self.check(8, 2_000)
+
+    def test_xapic(self):
+        self.check(4, 2_000, append="xapic")
+
+    def test_interpreter(self):
+        self.check(2, 20_000, "--engine", "interp")
+
+
+if __name__ == "__main__":
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
+        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
