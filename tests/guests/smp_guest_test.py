@@ -15,7 +15,7 @@ def facts(processors, append, *options):
     """What the guest reports, by name."""
     shown = subprocess.run(
         [doppel, "run", "--kernel", guest, "-m", "64M", "--smp", str(processors), "--append", append, *options],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=300, check=False)
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
     return {name: int(number, 16) for name, number in re.findall(r"@(\S+) ([0-9a-f]{16})", shown.stdout.decode())}
 
 
