@@ -1,6 +1,6 @@
-// The bare guest of smp_guest_test.py, after long_mode_start.S: starts all processors and has them disagree about
-// memory, locks, interrupts, code and translations of addresses. Each line "@name number" on port 0xe9 is a fact that
-// the test knows; the numbers are hexadecimal. "rounds=N" and "xapic" on the command line.
+// The bare guest of smp_guest_test.py, after long_mode_start.S: starts all processors and has them disagree
+// about memory, locks, interrupts, code and translations of addresses. Each line "@name number" on port 0xe9
+// is a fact that the test knows; the numbers are hexadecimal. "rounds=N" and "xapic" on the command line.
 #include <cstddef>
 #include <cstdint>
 
@@ -19,7 +19,8 @@ u64 rdmsr(u32 msr) {
   return u64{high} << 32 | low;
 }
 void wrmsr(u32 msr, u64 value) {
-  asm volatile("wrmsr" ::"c"(msr), "a"(static_cast<u32>(value)), "d"(static_cast<u32>(value >> 32)) : "memory");
+  asm volatile("wrmsr" ::"c"(msr), "a"(static_cast<u32>(value)), "d"(static_cast<u32>(value >> 32))
+               : "memory");
 }
 u64 rdtsc() {
   u32 low, high;
@@ -86,9 +87,15 @@ bool xapic;
 // ---------------------------------------------------------------------------------------------------------------
 // The local APIC, in either mode. Source: SDM Vol. 3A, "Advanced Programmable Interrupt Controller".
 
-constexpr u32 kIdRegister = 0x2, kEoi = 0xb, kLogicalId = 0xd, kFormat = 0xe, kSpurious = 0xf, kCommand = 0x30,
-              kCommandHigh = 0x31;
-enum Delivery : u32 { kFixed = 0, kLowestPriority = 1u << 8, kNmi = 4u << 8, kInit = 5u << 8, kStartUp = 6u << 8 };
+constexpr u32 kIdRegister = 0x2, kEoi = 0xb, kLogicalId = 0xd, kFormat = 0xe, kSpurious = 0xf,
+              kCommand = 0x30, kCommandHigh = 0x31;
+enum Delivery : u32 {
+  kFixed = 0,
+  kLowestPriority = 1u << 8,
+  kNmi = 4u << 8,
+  kInit = 5u << 8,
+  kStartUp = 6u << 8
+};
 constexpr u32 kLogical = 1u << 11, kAssert = 1u << 14, kSelf = 1u << 18, kAll = 2u << 18, kOthers = 3u << 18;
 
 volatile u32& apic_register(u32 index) {
@@ -199,8 +206,8 @@ extern "C" void application_processor() {
   while (true) asm volatile("sti; hlt");
 }
 
-// 16-bit code that goes to long mode as the first processor has, takes a stack and calls application_processor().
-// Assembled for kTrampoline.
+// 16-bit code that goes to long mode as the first processor has, takes a stack and calls
+// application_processor(). Assembled for kTrampoline.
 asm(R"(
         .pushsection .text
         .set    BASE, 0x8000
@@ -287,7 +294,8 @@ void count(u32 self, u32 number) {
     asm volatile("lock incl %0" : "+m"(counters[0]));
     add(counters[1], 3);
     u32 seen = counters[2];
-    while (!__atomic_compare_exchange_n(&counters[2], &seen, seen + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    while (!__atomic_compare_exchange_n(&counters[2], &seen, seen + 1, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
     }
     // Each processor has a bit that only it changes: a lost update would show as the old value.
     bool was;
@@ -316,8 +324,9 @@ void count_split(u32 number) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Litmus tests. A round uses one cell; all take a batch of cells at their own pace, then compare. What x86-TSO allows:
-// Owens, Sarkar, Sewell, "A better x86 memory model: x86-TSO"; SDM Vol. 3A, "Memory Ordering".
+// Litmus tests. A round uses one cell; all take a batch of cells at their own pace, then compare. What
+// x86-TSO allows: Owens, Sarkar, Sewell, "A better x86 memory model: x86-TSO"; SDM Vol. 3A, "Memory
+// Ordering".
 
 struct Cell {
   alignas(64) volatile u32 x;
@@ -553,7 +562,8 @@ void interrupts(u32 self) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// A page is mapped elsewhere; the others learn of it by an interrupt, and none may see the old page afterwards.
+// A page is mapped elsewhere; the others learn of it by an interrupt, and none may see the old page
+// afterwards.
 
 volatile u32 stale;
 
@@ -603,7 +613,8 @@ void modify_code(u32 self) {
   }
 }
 
-// Not by the book, but no processor may go on with the old code for ever: a loop that another one's store ends.
+// Not by the book, but no processor may go on with the old code for ever: a loop that another one's store
+// ends.
 void patched_loop(u32 self) {
   auto* code = reinterpret_cast<volatile u8*>(kCode + 0x100);
   if (self == 0) {
