@@ -77,7 +77,7 @@ constexpr Case kStack32Cases[] = {
     {"lea eax, [ebx+esi*8-1]", {.rbx = 0xffff'ffff, .rsi = 1}, {.rax = 6}},
     {"addr16 lea eax, [bx+si+5]", {.rbx = 0xffff, .rsi = 0x1'0001}, {.rax = 5}},
     {"mov eax, fs:[data]", {}, {.fault = 13}},
-    {"mov eax, [0xfffffffe]", {}, {.fault = 13}},
+    {"mov eax, [0xfffffffe]", {}, {.fault = 13}, kAsAmd},
     {"mov eax, [0xfffffffc]", {}, {.fault = 14, .error = 4, .cr2 = 0xffff'fffc}},
 };
 INSTRUCTION_CASES("32-bit stack and addressing", kUser32, kStack32Cases);

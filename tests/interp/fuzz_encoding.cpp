@@ -112,6 +112,12 @@ bool is_portable(const ZydisDecodedInstruction& i) {
       return i.operand_width != 16;
     case ZYDIS_MNEMONIC_PAUSE:
       return !i.raw.rex.B;
+    case ZYDIS_MNEMONIC_DPPD:  // which of several NaNs the sum is
+    case ZYDIS_MNEMONIC_DPPS:
+    case ZYDIS_MNEMONIC_VDPPD:
+    case ZYDIS_MNEMONIC_VDPPS:
+    case ZYDIS_MNEMONIC_VCVTPS2PH:  // MXCSR.PE beside an unmasked underflow
+      return false;
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:  // some take the condition from REPE and REPNE prefixes
       return i.raw.prefix_count == (i.raw.rex.offset != 0) && !(code64 && has_66);

@@ -71,6 +71,14 @@ Program program_of(Mode mode, const Case& item, std::vector<u8> code) {
   return p;
 }
 
+bool host_is_amd() {
+#ifdef __x86_64__
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 // Everything that all the tables' cases need, made once: one run of the assembler, one child for the host's
 // results.
 struct Prepared {
@@ -93,7 +101,7 @@ const Prepared& prepared() {
     for (std::size_t i = 0; i < code.size(); ++i) {
       const auto& [mode, item] = registered()[i];
       out.programs.push_back(program_of(mode, *item, std::move(code[i])));
-      if (!native_available(mode)) continue;
+      if (!native_available(mode) || (item->as_amd && !host_is_amd())) continue;
       batch.push_back(out.programs.back());
       numbers.push_back(i);
     }

@@ -89,10 +89,14 @@ struct State {
   u64 cr2 = 0;
 };
 
+// Intel's processors do otherwise: they are not asked.
+inline constexpr bool kAsAmd = true;
+
 struct Case {
   const char* code;
   State before{};
   State after{};
+  bool as_amd = false;
 };
 
 class CaseTable {

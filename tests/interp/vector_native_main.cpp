@@ -279,6 +279,12 @@ class VectorFamily final : public Family {
     constexpr u32 kMisaligned = 1u << 17;
     if (form.mnemonic == ZYDIS_MNEMONIC_LDMXCSR || form.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR)
       if (host.state.mxcsr & kMisaligned) guest = host;
+    if (form.text.find("dpp") != std::string::npos) forgive_nans(guest, host);
+    // With underflow unmasked, some set the precision flag, too.
+    constexpr u32 kUnderflow = 1u << 4, kPrecision = 1u << 5, kUnderflowMask = 1u << 11;
+    if (form.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH && (host.state.mxcsr & kUnderflow) &&
+        !(host.state.mxcsr & kUnderflowMask))
+      guest.state.mxcsr = (guest.state.mxcsr & ~kPrecision) | (host.state.mxcsr & kPrecision);
     if (form.text.find("rcp") == std::string::npos && form.text.find("rsqrt") == std::string::npos) return;
     // Approximations, of which the manuals promise a relative error below 1.5 * 2^-12 and makers choose the
     // rest.
@@ -293,6 +299,23 @@ class VectorFamily final : public Family {
   }
 
  private:
+  // Of several NaNs, makers let another be the sum.
+  static void forgive_nans(Outcome& guest, const Outcome& host) {
+    for (u32 i = 0; i < 16; ++i) {
+      auto guest_lanes = std::bit_cast<std::array<u32, 8>>(guest.state.vec[i]);
+      const auto host_lanes = std::bit_cast<std::array<u32, 8>>(host.state.vec[i]);
+      constexpr auto is_nan = [](u32 bits) { return (bits & 0x7fff'ffff) > 0x7f80'0000; };
+      constexpr auto is_wide_nan = [](u32 high) { return (high & 0x7ff8'0000) == 0x7ff8'0000; };
+      for (u32 lane = 0; lane < 8; ++lane) {
+        const u32 high = lane | 1;
+        if ((is_nan(guest_lanes[lane]) && is_nan(host_lanes[lane])) ||
+            (is_wide_nan(guest_lanes[high]) && is_wide_nan(host_lanes[high])))
+          guest_lanes[lane] = host_lanes[lane];
+      }
+      guest.state.vec[i] = std::bit_cast<core::VectorRegister>(guest_lanes);
+    }
+  }
+
   static bool has_immediate(const Decoded& d) { return d.instruction.raw.imm[0].size == 8; }
   static u32 copies(const Decoded& d) { return has_immediate(d) ? 256 / kImmediates : 1; }
 
