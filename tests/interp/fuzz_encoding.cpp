@@ -116,7 +116,12 @@ bool is_portable(const ZydisDecodedInstruction& i) {
     case ZYDIS_MNEMONIC_DPPS:
     case ZYDIS_MNEMONIC_VDPPD:
     case ZYDIS_MNEMONIC_VDPPS:
-    case ZYDIS_MNEMONIC_VCVTPS2PH:  // MXCSR.PE beside an unmasked underflow
+    case ZYDIS_MNEMONIC_VCVTPS2PH:   // MXCSR.PE beside an unmasked underflow
+    case ZYDIS_MNEMONIC_MOVNTQ:      // the x87's TOP when it faults
+    case ZYDIS_MNEMONIC_VMASKMOVPD:  // CR2: the operand's first byte in the page, or the first that is wanted
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ:
       return false;
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:  // some take the condition from REPE and REPNE prefixes

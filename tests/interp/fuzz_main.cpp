@@ -39,7 +39,7 @@ std::string compare(const FuzzProgram& fuzz, Engine engine, Outcome guest, const
   // An operand across 4 GiB: Intel's processors look at its pages, AMD's at the segment's limit first.
   constexpr i32 kStackFault = 12, kProtection = 13, kPageFault = 14;
   if ((guest.fault == kStackFault || guest.fault == kProtection) && host.fault == kPageFault &&
-      host.cr2 >= 0xffff'ff00 && host.cr2 <= 0xffff'ffff)
+      host.address >= 0xffff'ff00 && host.address <= 0xffff'ffff)
     return {};
   return differences(guest, host, undefined);
 }
