@@ -60,11 +60,14 @@ bool NetPort::take(NetFrame& frame) {
     if (to_network_.frames.empty()) return false;
     frame = to_network_.pop(room);
   }
-  if (room)
-    post_([this] {
-      if (events_.room) events_.room();
-    });
+  if (room) post_room();
   return true;
+}
+
+void NetPort::post_room() {
+  post_([this] {
+    if (events_.room) events_.room();
+  });
 }
 
 bool NetPort::can_deliver() {

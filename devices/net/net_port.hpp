@@ -55,6 +55,8 @@ class NetPort {
   [[nodiscard]] bool can_send();
   // After can_send().
   void send(NetFrame frame);
+  // Events::room comes soon: for a model that has done enough in one visit.
+  void come_back() { post_room(); }
   // The oldest frame for the guest, or nullptr; it stays until pop().
   [[nodiscard]] const NetFrame* received() const;
   void pop();
@@ -82,6 +84,8 @@ class NetPort {
     // Takes the oldest away. `room`: whoever waits for room has it now.
     [[nodiscard]] NetFrame pop(bool& room);
   };
+
+  void post_room();
 
   Post post_;
   Events events_;
