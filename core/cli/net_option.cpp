@@ -6,6 +6,7 @@
 
 #include <array>
 #include <charconv>
+#include <map>
 #include <vector>
 
 #include "core/cli/words.hpp"
@@ -86,12 +87,18 @@ std::string apply(const std::string& key, const std::string& value, NetConfig& n
                : fmt::format("mac={}: write six bytes, as in 52:54:00:12:34:56; the first is even.", value);
   }
   if (key == "model") {
-    if (value == "virtio" || value == "virtio-net-pci" || value == "virtio-net") {
-      net.model = NetConfig::Model::kVirtio;
-      return "";
-    }
-    return fmt::format("model={}: not known; did you mean \"{}\"?", value,
-                       core::nearest_spelling(value, {"virtio"}));
+    using Model = NetConfig::Model;
+    // With QEMU's other names for them.
+    static const std::map<std::string, Model> kModels = {{"virtio", Model::kVirtio},
+                                                         {"virtio-net", Model::kVirtio},
+                                                         {"virtio-net-pci", Model::kVirtio},
+                                                         {"e1000", Model::kE1000},
+                                                         {"e1000-82540em", Model::kE1000}};
+    const auto model = kModels.find(value);
+    if (model == kModels.end())
+      return fmt::format("model={}: not known; there are virtio and e1000 (Intel 82540EM).", value);
+    net.model = model->second;
+    return "";
   }
   if (key == "id") return "";  // QEMU's; nothing refers to it here
   std::vector<std::string> known = {"mac", "model"};

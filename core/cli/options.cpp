@@ -125,11 +125,12 @@ std::string qemu_hint(const std::string& argument) {
       {"-accel", "leave it out; the engine is chosen with --engine"},
       {"-enable-kvm", "leave it out: Doppel needs no hardware virtualization"},
       {"-machine", "leave it out: there is one machine type"},
-      {"-device", "leave it out: isa-debug-exit is always at port 0xf4"},
+      {"-device",
+       "leave it out: isa-debug-exit is always at port 0xf4, and --net NETWORK,model=e1000 makes a card"},
       {"-debugcon", "use --debugcon file:PATH"},
       {"-blockdev", "use --disk FILE[,if=virtio|ide][,format=FORMAT][,readonly][,snapshot]"},
-      {"-netdev", "use --net user, which makes the network and its card"},
-      {"-net", "use --net user, which makes the network and its card"},
+      {"-netdev", "use --net user[,model=e1000], which makes the network and its card"},
+      {"-net", "use --net user[,model=e1000], which makes the network and its card"},
       {"-pflash", "use --bios CODE.fd for the firmware and --nvram VARS.fd for its variables"},
       {"-fdb", "there is one floppy drive: use --floppy FILE"},
   };
@@ -262,7 +263,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   run->add_option("--net", net_words,
                   "Network card; may be repeated: user (NAT; ,hostfwd=tcp:127.0.0.1:2222-:22, ,restrict=on, "
                   ",tftp=DIR, ,bootfile=FILE), link=NAME (to another machine), tap[,ifname=NAME], or none "
-                  "(default). For each ,mac=ADDRESS and ,model=virtio")
+                  "(default). For each ,mac=ADDRESS and ,model=virtio or e1000")
       ->type_name("NETWORK[,...]")
       ->allow_extra_args(false);
   std::vector<std::string> nic_words;

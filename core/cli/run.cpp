@@ -21,6 +21,7 @@
 #include "core/machine/display.hpp"
 #include "core/machine/exit_status.hpp"
 #include "core/machine/machine.hpp"
+#include "core/machine/networking.hpp"
 #include "core/machine/sandbox.hpp"
 #include "core/machine/terminal.hpp"
 
@@ -110,6 +111,21 @@ std::vector<u8> read_firmware(const std::string& path) {
   return image;
 }
 
+// Gives the cards what firmware boots with; without it they work all the same.
+void add_boot_roms(std::vector<machine::NetConfig>& nets, const bios::BootOptions& boot) {
+  const bool wanted = (boot.order + boot.once).find('n') != std::string::npos;
+  if (wanted && nets.empty())
+    throw ConfigError("--boot: there is no network card to boot from; add --net user.");
+  for (machine::NetConfig& net : nets) {
+    net.rom = machine::installed_boot_rom(net.model);
+    if (wanted && net.rom.empty())
+      throw ConfigError(
+          fmt::format("--boot: the network card's boot ROM {} is missing; install Debian's "
+                      "package ipxe-qemu, or leave n out.",
+                      machine::boot_rom_path(net.model)));
+  }
+}
+
 void check_host_memory(u64 wanted) {
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return;
@@ -167,6 +183,7 @@ int run_machine(const RunOptions& options) {
   if (!options.nvram.empty()) config.variables = {options.nvram, bios::original_variable_store(options.bios)};
   config.boot = options.boot;
   config.boot.screen_on_serial = !options.viewers.screen_seen();
+  if (!options.bios.empty()) add_boot_roms(config.nets, config.boot);
   if (!options.initrd.empty()) config.initrd = read_for_ram(options.initrd, options.ram_size);
 
   boost::asio::io_context events;

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <fstream>
-#include <iterator>
 
+#include "core/machine/option_rom.hpp"
 #include "devices/pc_layout.hpp"
 
 namespace doppel::machine {
@@ -32,43 +30,25 @@ std::span<const u8> font_in(std::span<const u8> rom) {
   return found.empty() || rom.size() - at < kFontSize ? std::span<const u8>() : rom.subspan(at, kFontSize);
 }
 
-std::vector<u8> padded_to_power_of_two(std::vector<u8> rom) {
-  if (!rom.empty()) rom.resize(std::bit_ceil(std::max<std::size_t>(rom.size(), core::kPageSize)));
-  return rom;
-}
-
 }  // namespace
 
 std::vector<u8> installed_video_bios() {
-  std::ifstream file(kVideoBios, std::ios::binary);
-  std::vector<u8> bytes{std::istreambuf_iterator<char>(file), {}};
-  return bytes.size() <= kLargestVideoBios ? bytes : std::vector<u8>();
+  return read_option_rom(kVideoBios, kLargestVideoBios);
 }
 
 Display::Display(const Board& board, std::vector<u8> video_bios)
     : clock_(board.clock),
       lock_(board.device_lock),
-      rom_(padded_to_power_of_two(std::move(video_bios))),
+      rom_(std::move(video_bios)),
       vga_(board.clock, board.counters),
-      function_(vga_, device_memory(board, vga_.memory(), true),
+      function_(vga_, map_device_memory(board.memory, board.remapped, vga_.memory(), true),
                 PciFunction::attach_to(board.mmio, vga_, Vga::kRegisterBlockSize, Vga::kRegisterBlock),
-                rom_.size(), device_memory(board, rom_, false)) {
+                rom_.size(), map_device_memory(board.memory, board.remapped, rom_, false)) {
   board.ports.attach(devices::kPortVga, Vga::kPortsSize, vga_, Vga::kPorts);
   board.ports.attach(devices::kPortVbe, Vga::kDispiPortsSize, vga_, Vga::kDispiPorts);
   board.memory.add_hole(devices::kVgaWindow, Vga::kWindowSize);
   board.mmio.attach(devices::kVgaWindow, Vga::kWindowSize, vga_, Vga::kWindow);
   board.pci.insert(devices::kPciSlotVga, 0, function_);
-}
-
-// Bytes of a device that appear in the guest's memory at a base address register.
-PciFunction::Mapper Display::device_memory(const Board& board, std::span<u8> bytes, bool writable) {
-  return [&memory = board.memory, remapped = board.remapped, bytes, writable,
-          at = std::optional<u64>()](std::optional<u64> base) mutable {
-    if (at) memory.unmap_device(*at);
-    at = base && memory.map_device(*base, bytes, writable) ? base : std::nullopt;
-    remapped();
-    return at == base;
-  };
 }
 
 void Display::set_text_mode() {

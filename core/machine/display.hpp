@@ -32,7 +32,7 @@ class Display {
     std::function<void()> remapped;  // device memory moved: cached translations are stale
   };
 
-  // `video_bios` may be empty.
+  // `video_bios` has a power of two of bytes, or none.
   Display(const Board& board, std::vector<u8> video_bios);
 
   [[nodiscard]] core::Device& device() { return vga_; }
@@ -47,8 +47,6 @@ class Display {
 
  private:
   [[nodiscard]] devices::vga::Registers registers() const;
-  [[nodiscard]] devices::PciFunction::Mapper device_memory(const Board& board, std::span<u8> bytes,
-                                                           bool writable);
 
   core::Clock& clock_;
   std::recursive_mutex& lock_;

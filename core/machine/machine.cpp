@@ -129,6 +129,8 @@ void Machine::start_firmware() {
   bios::BootOptions boot = config_.boot;
   if (!boot.once.empty() && !booted_once_) boot.order = boot.once;
   booted_once_ = true;
+  // SeaBIOS obeys CMOS as well, OVMF only names of devices.
+  if (boot.order.starts_with('n')) boot.device_paths = parts_->networking.device_paths();
   board.set_boot_order(boot.order);
   bios::fill_fw_cfg(board.fw_cfg, {.cpus = config_.processors.cpus}, boot, *board.ram);
 }

@@ -3,16 +3,23 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/machine/net_config.hpp"
 #include "core/machine/pc_board.hpp"
+#include "devices/net/e1000.hpp"
 #include "devices/net/net_port.hpp"
 #include "devices/net/network.hpp"
 #include "devices/virtio/virtio_net.hpp"
 #include "devices/virtio/virtio_pci.hpp"
 
 namespace doppel::machine {
+
+// The boot ROM for a card: iPXE, for BIOS and UEFI, as Debian's package ipxe-qemu installs it.
+[[nodiscard]] std::string boot_rom_path(NetConfig::Model model);
+// Its bytes; empty if it is not installed.
+[[nodiscard]] std::vector<u8> installed_boot_rom(NetConfig::Model model);
 
 class Networking {
  public:
@@ -22,6 +29,9 @@ class Networking {
              const devices::NetPort::Post& post);
   Networking(const Networking&) = delete;
   Networking& operator=(const Networking&) = delete;
+
+  // What firmware calls the cards, as Open Firmware names devices.
+  [[nodiscard]] std::vector<std::string> device_paths() const;
 
  private:
   struct VirtioCard {
@@ -35,8 +45,14 @@ class Networking {
     explicit Card(const devices::NetPort::Post& post) : port(post) {}
     devices::NetPort port;
     std::unique_ptr<devices::Network> network;
-    std::unique_ptr<VirtioCard> virtio;
+    std::vector<u8> rom;
+    std::unique_ptr<VirtioCard> virtio;  // one of the two
+    std::unique_ptr<devices::E1000> e1000;
   };
+
+  // Makes the card's model; the function to put into its slot.
+  [[nodiscard]] static devices::PciFunction& make_model(Card& card, const NetConfig& config, PcBoard& board,
+                                                        core::Counters& counters);
 
   std::vector<std::unique_ptr<Card>> cards_;
 };
