@@ -16,7 +16,7 @@ void snapshot_checksum(core::SnapshotIo& io, ChecksumFields& fields) {
   io.field("end", fields.end);
 }
 
-void snapshot_context(core::SnapshotIo& io, Context& context) {
+void snapshot_context(core::SnapshotIo& io, TransmitContext& context) {
   snapshot_checksum(io, context.ip);
   snapshot_checksum(io, context.tcp);
   io.field("segment", context.segment);

@@ -14,10 +14,10 @@
 #include "core/device.hpp"
 #include "core/guest_ram.hpp"
 #include "devices/net/e1000_eeprom.hpp"
-#include "devices/net/e1000_offload.hpp"
 #include "devices/net/e1000_phy.hpp"
 #include "devices/net/e1000_registers.hpp"
 #include "devices/net/net_port.hpp"
+#include "devices/net/segmentation.hpp"
 #include "devices/pci_function.hpp"
 
 namespace doppel::devices {
@@ -124,7 +124,7 @@ class E1000 final : public PciFunction, public core::Device {
   u32 io_address_ = 0;
   u64 quiet_until_ = 0;  // no interrupt before this time
   bool asserted_ = false;
-  e1000::Context checksum_context_, cut_context_;
+  TransmitContext checksum_context_, cut_context_;
   Packet packet_;
 };
 

@@ -68,7 +68,7 @@ void E1000::take(std::span<const u8> descriptor) {
 
 void E1000::take_context(std::span<const u8> descriptor) {
   const u8 command = descriptor[11];
-  Context& context = command & kTxTse ? cut_context_ : checksum_context_;
+  TransmitContext& context = command & kTxTse ? cut_context_ : checksum_context_;
   context.ip = {descriptor[0], descriptor[1], get16(descriptor, 2)};
   context.tcp = {descriptor[4], descriptor[5], get16(descriptor, 6)};
   context.header = descriptor[13];
@@ -97,17 +97,18 @@ void E1000::send_packet() {
     ++dropped_;
     return;
   }
+  const InsertChecksums insert{.ip = (packet_.options & kPoptsIxsm) != 0,
+                               .transport = (packet_.options & kPoptsTxsm) != 0};
   if (packet_.cut) {
-    const auto frames =
-        cut_into_segments(std::move(frame), cut_context_, packet_.options, port_.large_frames(),
-                          [this](NetFrame one) { send(std::move(one)); });
+    const auto frames = cut_into_segments(std::move(frame), cut_context_, insert, port_.large_frames(),
+                                          [this](NetFrame one) { send(std::move(one)); });
     count(frames == 0 ? kTsctfc : kTsctc);
     if (frames == 0) ++dropped_;
     return;
   }
   const std::span<u8> bytes(frame.bytes.data(), size);
-  if (packet_.options & kPoptsTxsm) (void)insert_checksum(bytes, checksum_context_.tcp);
-  if (packet_.options & kPoptsIxsm) (void)insert_checksum(bytes, checksum_context_.ip);
+  if (insert.transport) (void)insert_checksum(bytes, checksum_context_.tcp);
+  if (insert.ip) (void)insert_checksum(bytes, checksum_context_.ip);
   send(std::move(frame));
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "devices/net/checksum.hpp"
+#include "devices/net/segmentation.hpp"
 
 namespace doppel::devices {
 
@@ -57,10 +58,24 @@ bool whole_tcp(const Packet& packet) {
   return header >= kSmallestTcp && header <= packet.payload.size();
 }
 
-u16 pseudo_header(const Packet& packet) {
+u16 pseudo_header(const Packet& packet, std::size_t length) {
   u8 tail[4] = {0, packet.header[kProtocol]};
-  put16(tail, 2, static_cast<u16>(packet.payload.size()));
+  put16(tail, 2, static_cast<u16>(length));
   return checksum_add(tail, checksum_add(packet.header.subspan(kSource, 8)));
+}
+
+// libslirp forgets what a guest's SYN said of segments when the host's connection takes a moment.
+void deliver_segments(NetFrame frame, const Packet& packet, const std::function<void(NetFrame)>& deliver) {
+  const std::size_t tcp = kEthernetHeader + packet.header.size();
+  TransmitContext context;
+  context.ip = {kEthernetHeader, kEthernetHeader + kIpChecksum, static_cast<u16>(tcp - 1)};
+  context.tcp = {static_cast<u8>(tcp), static_cast<u8>(tcp + kTcpChecksum), 0};
+  context.header = static_cast<u8>(tcp + (packet.payload[kTcpOffset] >> 4) * 4u);
+  context.segment = static_cast<u16>(kEthernetHeader + kWireMtu - context.header);
+  context.is_tcp = context.is_ipv4 = true;
+  put16(packet.header, kIpChecksum, 0);
+  put_sum(packet.payload, kTcpChecksum, pseudo_header(packet, 0));
+  (void)cut_into_segments(std::move(frame), context, {.ip = true, .transport = true}, false, deliver);
 }
 
 void deliver_fragments(const NetFrame& frame, const Packet& packet,
@@ -108,19 +123,22 @@ void ask_for_large_segments(NetFrame& frame, u16 segment) {
       if (get16(options, at + 2) != kWireSegment) return;
       put16(options, at + 2, segment);
       put16(tcp, kTcpChecksum, 0);
-      put_sum(tcp, kTcpChecksum, static_cast<u16>(~checksum_add(tcp, pseudo_header(*packet))));
+      put_sum(tcp, kTcpChecksum,
+              static_cast<u16>(~checksum_add(tcp, pseudo_header(*packet, packet->payload.size()))));
       return;
     }
     at += options[at + 1];
   }
 }
 
-void fit_to_wire(NetFrame frame, const std::function<void(NetFrame)>& deliver) {
+void fit_to_wire(NetFrame frame, bool large, const std::function<void(NetFrame)>& deliver) {
   if (frame.bytes.size() <= kEthernetHeader + kWireMtu) return deliver(std::move(frame));
   const auto packet = ipv4(frame);
   if (!packet) return;
-  if (whole_tcp(*packet)) {
-    put_sum(packet->payload, kTcpChecksum, pseudo_header(*packet));
+  if (whole_tcp(*packet) && !large) {
+    deliver_segments(std::move(frame), *packet, deliver);
+  } else if (whole_tcp(*packet)) {
+    put_sum(packet->payload, kTcpChecksum, pseudo_header(*packet, packet->payload.size()));
     frame.segment = kWireSegment;
     deliver(std::move(frame));
   } else {

@@ -19,9 +19,9 @@ inline constexpr u16 kWireSegment = kWireMtu - 40;
 // the wire carries. Then both ends know what they do, and kWireSegment is what the guest would have had.
 void ask_for_large_segments(NetFrame& frame, u16 segment);
 
-// Makes a frame of the NAT one that the guest can take, and calls `deliver` with it: TCP beyond the wire's
-// size becomes a large segment with its checksum left open, as the guest's card expects it; other packets of
-// that size become fragments.
-void fit_to_wire(NetFrame frame, const std::function<void(NetFrame)>& deliver);
+// Makes frames that the guest can take of one of the NAT's, and calls `deliver` with them. TCP beyond the
+// wire's size becomes a large segment with its checksum left open if the guest takes those (`large`), else
+// segments that fit; other packets of that size become fragments.
+void fit_to_wire(NetFrame frame, bool large, const std::function<void(NetFrame)>& deliver);
 
 }  // namespace doppel::devices

@@ -63,7 +63,8 @@ struct UserNetwork::Callbacks {
     NetPort& port = self(opaque).port_;
     NetFrame frame(static_cast<const u8*>(data), size);
     frame.checksums_good = true;  // libslirp computes them
-    fit_to_wire(std::move(frame), [&port](NetFrame fitting) { port.deliver(std::move(fitting)); });
+    fit_to_wire(std::move(frame), port.guest_takes_large(),
+                [&port](NetFrame fitting) { port.deliver(std::move(fitting)); });
     return static_cast<ssize_t>(size);
   }
   static void guest_error(const char* message, void*) { log(LogCategory::kNet, "user network: {}", message); }

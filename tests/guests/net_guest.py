@@ -34,8 +34,13 @@ def boot(folder, *options, append="console=ttyS0 quiet", **more):
 
 
 def up(doppel, address=None, interface="eth0"):
-    """Waits for the shell, loads the drivers and sets the first card up, by DHCP or with a fixed address."""
+    """Waits for the shell and sets the first card up."""
     doppel.boot()
+    return set_up(doppel, address, interface)
+
+
+def set_up(doppel, address=None, interface="eth0"):
+    """Loads the drivers and sets a card up, by DHCP or with a fixed address."""
     loaded = doppel.command("modprobe -a $(cat /net-modules); echo drivers $?")
     assert "drivers 0" in loaded, loaded
     doppel.command("ip link set lo up")

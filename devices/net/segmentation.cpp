@@ -1,13 +1,12 @@
-#include "devices/net/e1000_offload.hpp"
+#include "devices/net/segmentation.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "devices/net/checksum.hpp"
-#include "devices/net/e1000_registers.hpp"
 
-namespace doppel::devices::e1000 {
+namespace doppel::devices {
 
 namespace {
 
@@ -29,7 +28,7 @@ void put(u8* at, u32 width, u32 value) {
 }
 
 // Whether every field that is changed lies in the header.
-bool sensible(const Context& context, std::size_t size) {
+bool sensible(const TransmitContext& context, std::size_t size) {
   const std::size_t ip = context.ip.start + (context.is_ipv4 ? kIpv4Header : kIpv6Header);
   const std::size_t transport = context.tcp.start + (context.is_tcp ? kTcpHeader : kUdpHeader);
   return context.segment != 0 && ip <= context.header && transport <= context.header &&
@@ -37,8 +36,8 @@ bool sensible(const Context& context, std::size_t size) {
 }
 
 // Lengths, numbers and flags of the piece that begins `done` bytes into the payload.
-void adapt_headers(std::span<u8> frame, const Context& context, std::size_t index, std::size_t done,
-                   bool last, u8 options) {
+void adapt_headers(std::span<u8> frame, const TransmitContext& context, std::size_t index, std::size_t done,
+                   bool last, InsertChecksums insert) {
   u8* ip = frame.data() + context.ip.start;
   u8* transport = frame.data() + context.tcp.start;
   const std::size_t transport_size = frame.size() - context.tcp.start;
@@ -54,7 +53,7 @@ void adapt_headers(std::span<u8> frame, const Context& context, std::size_t inde
   } else {
     put(transport + kUdpLength, 2, static_cast<u32>(transport_size));
   }
-  if (options & kPoptsTxsm) {
+  if (insert.transport) {
     // The driver's sum of the pseudo-header lacks the length.
     u8 length[2];
     put(length, 2, static_cast<u32>(transport_size));
@@ -63,7 +62,7 @@ void adapt_headers(std::span<u8> frame, const Context& context, std::size_t inde
     std::memcpy(field, &sum, sizeof sum);
     insert_checksum(frame, {context.tcp.start, context.tcp.offset, 0});
   }
-  if (options & kPoptsIxsm) insert_checksum(frame, context.ip);
+  if (insert.ip) insert_checksum(frame, context.ip);
 }
 
 }  // namespace
@@ -78,15 +77,15 @@ bool insert_checksum(std::span<u8> frame, const ChecksumFields& fields) {
   return true;
 }
 
-std::size_t cut_into_segments(NetFrame packet, const Context& context, u8 options, bool large,
-                              const std::function<void(NetFrame)>& send) {
+std::size_t cut_into_segments(NetFrame packet, const TransmitContext& context, InsertChecksums insert,
+                              bool large, const std::function<void(NetFrame)>& send) {
   const std::size_t size = packet.bytes.size(), header = context.header;
   if (!sensible(context, size)) return 0;
   const std::size_t payload = size - header, pieces = (payload + context.segment - 1) / context.segment;
   if (pieces > kMostSegments) return 0;
   const bool fits = size - context.ip.start <= kLargestIp && size + kVlanTag <= kLargestFrame;
   if (pieces == 1 || (large && context.is_tcp && fits)) {
-    adapt_headers({packet.bytes.data(), size}, context, 0, 0, true, options);
+    adapt_headers({packet.bytes.data(), size}, context, 0, 0, true, insert);
     if (pieces > 1) packet.segment = context.segment;
     send(std::move(packet));
     return 1;
@@ -94,12 +93,13 @@ std::size_t cut_into_segments(NetFrame packet, const Context& context, u8 option
   for (std::size_t i = 0, done = 0; i < pieces; ++i, done += context.segment) {
     const std::size_t part = std::min<std::size_t>(context.segment, payload - done);
     NetFrame frame(header + part);
+    frame.checksums_good = packet.checksums_good;
     std::memcpy(frame.bytes.data(), packet.bytes.data(), header);
     std::memcpy(frame.bytes.data() + header, packet.bytes.data() + header + done, part);
-    adapt_headers({frame.bytes.data(), frame.bytes.size()}, context, i, done, i + 1 == pieces, options);
+    adapt_headers({frame.bytes.data(), frame.bytes.size()}, context, i, done, i + 1 == pieces, insert);
     send(std::move(frame));
   }
   return pieces;
 }
 
-}  // namespace doppel::devices::e1000
+}  // namespace doppel::devices
