@@ -49,11 +49,14 @@ class Pxe(net_guest.Folder, unittest.TestCase):
         disk = self.path / "empty.img"
         disk.write_bytes(bytes(1 << 20))
         options = self.served("echo from the network\nsleep 1\nreboot\n")
-        for order in ("cn", "order=c,once=n,reboot-timeout=100"):
-            with guest.Doppel("run", "--net", f"user,model=e1000,{options}", "--boot", order, "--disk", disk) as doppel:
-                before = doppel.wait_for("from the network", SECONDS)
-                self.assertEqual("Booting from Hard Disk" in before, order == "cn", before)
-                doppel.wait_for("Booting from Hard Disk", SECONDS)
+        log = self.path / "log"
+        disk_first = "Booting from Hard Disk"
+        for order in ("cn", "order=c,once=n"):
+            with guest.Doppel("run", "--net", f"user,model=e1000,{options}", "--boot", order, "--disk", disk,
+                              "--debugcon", f"file:{log}") as doppel:
+                doppel.wait_for("from the network", SECONDS)
+                self.assertEqual(disk_first in log.read_text(errors="replace"), order == "cn")
+                doppel.wait_for(disk_first, SECONDS)  # after the reset
 
     def test_uefi(self):
         if not OVMF.exists():
