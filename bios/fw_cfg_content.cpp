@@ -38,11 +38,13 @@ Bytes sleep_states() {
   return {kExists, 0, 0, 1, 2, kExists};
 }
 
-// Device paths by lines, with a zero at the end; HALT keeps firmware from trying anything else.
+// Device paths by lines, with a zero at the end; HALT keeps firmware from trying anything else. Empty, which
+// firmware takes as no such file: there is nothing to say, any more.
 Bytes boot_order(const BootOptions& boot) {
   std::string text;
   for (const std::string& path : boot.device_paths) text += path + "\n";
   if (boot.strict) text += "HALT\n";
+  if (text.empty()) return {};
   text.pop_back();
   return c_string(text);
 }
@@ -62,7 +64,7 @@ void fill_fw_cfg(FwCfg& fw_cfg, const AcpiConfig& machine, const BootOptions& bo
 
   fw_cfg.set_file("etc/e820", e820(ram));
   fw_cfg.set_file("etc/system-states", sleep_states());
-  if (!boot.device_paths.empty() || boot.strict) fw_cfg.set_file("bootorder", boot_order(boot));
+  fw_cfg.set_file("bootorder", boot_order(boot));
   if (boot.menu_wait_ms)
     fw_cfg.set_file("etc/boot-menu-wait", little_endian(static_cast<u16>(*boot.menu_wait_ms)));
   fw_cfg.set_file("etc/boot-fail-wait", little_endian(boot.retry_wait_ms.value_or(~u32{0})));

@@ -256,4 +256,7 @@ TEST_CASE("fw_cfg says what firmware asks for") {
   for (const char* file : {"etc/table-loader", "etc/acpi/tables", "etc/acpi/rsdp", "etc/smbios/smbios-tables",
                            "etc/smbios/smbios-anchor"})
     CHECK_MESSAGE(!fw_cfg.file(file).empty(), file);
+  // The next start of the machine: what was said for one start only is gone.
+  fill_fw_cfg(fw_cfg, {.cpus = 3}, {}, ram);
+  CHECK(fw_cfg.file("bootorder").empty());
 }
