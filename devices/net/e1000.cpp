@@ -119,7 +119,7 @@ void E1000::snapshot(core::SnapshotIo& io) {
   io.field("packet_size", size);
   if (size > kLargestPacket) throw core::SnapshotError("snapshot: a packet larger than the e1000 sends");
   packet_.frame.bytes.resize(size);
-  io.bytes("packet", {packet_.frame.bytes.data(), size});
+  if (size != 0) io.bytes("packet", {packet_.frame.bytes.data(), size});
   io.field("begun", packet_.begun);
   io.field("bad", packet_.bad);
   io.field("cut", packet_.cut);

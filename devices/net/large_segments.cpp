@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kTotalLength = 2, kFragment = 6, kProtocol = 9, kIpChecksum = 10, kSource = 12,
                       kSmallestIp = 20;
 constexpr std::size_t kTcpOffset = 12, kTcpFlags = 13, kTcpChecksum = 16, kSmallestTcp = 20;
+constexpr std::size_t kIpv6 = 40, kIpv6Next = 6, kIpv6Source = 8;  // RFC 8200
 constexpr u16 kMoreFragments = 0x2000, kFragmentOffset = 0x1fff;
 constexpr u8 kTcp = 6, kSyn = 2;
 constexpr u8 kOptionEnd = 0, kOptionNothing = 1, kOptionSegment = 2;
@@ -64,18 +65,34 @@ u16 pseudo_header(const Packet& packet, std::size_t length) {
   return checksum_add(tail, checksum_add(packet.header.subspan(kSource, 8)));
 }
 
-// libslirp forgets what a guest's SYN said of segments when the host's connection takes a moment.
-void deliver_segments(NetFrame frame, const Packet& packet, const std::function<void(NetFrame)>& deliver) {
-  const std::size_t tcp = kEthernetHeader + packet.header.size();
+// libslirp forgets what a guest's SYN said of segments when the host's connection takes a moment. `pseudo` is
+// the sum of the pseudo-header without its length.
+void deliver_segments(NetFrame frame, std::size_t ip_header, bool is_ipv4, u16 pseudo,
+                      const std::function<void(NetFrame)>& deliver) {
+  const std::span<u8> bytes(frame.bytes.data(), frame.bytes.size());
+  const std::size_t tcp = kEthernetHeader + ip_header;
   TransmitContext context;
   context.ip = {kEthernetHeader, kEthernetHeader + kIpChecksum, static_cast<u16>(tcp - 1)};
   context.tcp = {static_cast<u8>(tcp), static_cast<u8>(tcp + kTcpChecksum), 0};
-  context.header = static_cast<u8>(tcp + (packet.payload[kTcpOffset] >> 4) * 4u);
+  context.header = static_cast<u8>(tcp + (bytes[tcp + kTcpOffset] >> 4) * 4u);
   context.segment = static_cast<u16>(kEthernetHeader + kWireMtu - context.header);
-  context.is_tcp = context.is_ipv4 = true;
-  put16(packet.header, kIpChecksum, 0);
-  put_sum(packet.payload, kTcpChecksum, pseudo_header(packet, 0));
-  (void)cut_into_segments(std::move(frame), context, {.ip = true, .transport = true}, false, deliver);
+  context.is_tcp = true;
+  context.is_ipv4 = is_ipv4;
+  if (is_ipv4) put16(bytes, context.ip.offset, 0);
+  put_sum(bytes, context.tcp.offset, pseudo);
+  (void)cut_into_segments(std::move(frame), context, {.ip = is_ipv4, .transport = true}, false, deliver);
+}
+
+// The sum of the pseudo-header without its length, if it is TCP over IPv6 without extension headers.
+std::optional<u16> ipv6_tcp(const NetFrame& frame) {
+  const std::span<const u8> bytes(frame.bytes.data(), frame.bytes.size());
+  if (bytes.size() < kEthernetHeader + kIpv6 + kSmallestTcp || get16(bytes, 12) != 0x86dd)
+    return std::nullopt;
+  const auto ip = bytes.subspan(kEthernetHeader), tcp = ip.subspan(kIpv6);
+  const std::size_t header = (tcp[kTcpOffset] >> 4) * 4u;
+  if (ip[kIpv6Next] != kTcp || header < kSmallestTcp || header > tcp.size()) return std::nullopt;
+  const u8 tail[2] = {0, kTcp};
+  return checksum_add(tail, checksum_add(ip.subspan(kIpv6Source, 32)));
 }
 
 void deliver_fragments(const NetFrame& frame, const Packet& packet,
@@ -133,10 +150,13 @@ void ask_for_large_segments(NetFrame& frame, u16 segment) {
 
 void fit_to_wire(NetFrame frame, bool large, const std::function<void(NetFrame)>& deliver) {
   if (frame.bytes.size() <= kEthernetHeader + kWireMtu) return deliver(std::move(frame));
+  // No card here takes large segments of IPv6.
+  if (const auto pseudo = ipv6_tcp(frame))
+    return deliver_segments(std::move(frame), kIpv6, false, *pseudo, deliver);
   const auto packet = ipv4(frame);
   if (!packet) return;
   if (whole_tcp(*packet) && !large) {
-    deliver_segments(std::move(frame), *packet, deliver);
+    deliver_segments(std::move(frame), packet->header.size(), true, pseudo_header(*packet, 0), deliver);
   } else if (whole_tcp(*packet)) {
     put_sum(packet->payload, kTcpChecksum, pseudo_header(*packet, packet->payload.size()));
     frame.segment = kWireSegment;

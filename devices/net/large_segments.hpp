@@ -1,6 +1,6 @@
 // What makes TCP between a guest and a NAT on this host fast: the NAT ends the guest's connections, so there
 // is no wire between them that would need segments of 1500 bytes. Pure functions on frames, used by
-// UserNetwork. Whatever is not plain IPv4 is left alone.
+// UserNetwork. What is neither plain IPv4 nor TCP over IPv6 is left alone.
 #pragma once
 
 #include <functional>

@@ -487,6 +487,11 @@ TEST_CASE("e1000: VLAN tags are filtered and stripped") {
   std::copy(std::begin(tag), std::end(tag), frame.begin() + 12);
   m.deliver(frame);
   CHECK(m.get(kRdh) == 0);
+  m.set(kRctl, kRctlEn | kRctlBam);
+  m.deliver(frame);
+  CHECK(m.get(kRdh) == 1);
+  m.set(kRdh, 0);
+  m.set(kRctl, kRctlEn | kRctlBam | kRctlVfe);
   m.set(kVfta + 4, 1u << 5);
   m.deliver(frame);
   CHECK(m.get(kRdh) == 1);
@@ -563,6 +568,26 @@ TEST_CASE("e1000: a snapshot in the middle of a packet") {
   other.put(E1000Machine::kBuffers + 60, E1000Machine::legacy(40, kTxEop));
   other.kick();
   CHECK(other.sent() == Frames{frame});
+}
+
+TEST_CASE("large TCP over IPv6 is cut, too") {
+  std::vector<u8> packet = frame_to(E1000Machine::kMac, 74 + 4000);
+  const u8 headers[] = {0x86, 0xdd, 0x60, 0, 0, 0, (20 + 4000) >> 8, (20 + 4000) & 0xff, 6, 64};
+  std::copy(std::begin(headers), std::end(headers), packet.begin() + 12);
+  packet[66] = 0x50;
+  for (const bool large : {false, true}) {
+    std::size_t payload = 0;
+    fit_to_wire(NetFrame(packet.data(), packet.size()), large, [&](const NetFrame& frame) {
+      const std::size_t length = frame.bytes.size() - 54;
+      const u8* bytes = frame.bytes.data();
+      CHECK(frame.bytes.size() <= kEthernetHeader + kWireMtu);
+      CHECK((bytes[18] << 8 | bytes[19]) == static_cast<int>(length));
+      const u8 tail[4] = {0, 6, static_cast<u8>(length >> 8), static_cast<u8>(length)};
+      CHECK(checksum_add({bytes + 54, length}, checksum_add(tail, checksum_add({bytes + 22, 32}))) == 0xffff);
+      payload += length - 20;
+    });
+    CHECK(payload == 4000);
+  }
 }
 
 TEST_CASE("large TCP of the NAT is cut for a guest that takes no large segments") {
