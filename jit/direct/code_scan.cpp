@@ -24,22 +24,35 @@ bool sensitive(u16 mnemonic) {
     case ZYDIS_MNEMONIC_RDPKRU:
     case ZYDIS_MNEMONIC_WRPKRU:
     case ZYDIS_MNEMONIC_LSL:  // Linux keeps the processor's number in a segment limit
+    // What they store tells of components that only the host's XCR0 has.
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
       return true;
     default:
       return false;
   }
 }
 
-// Whether those may have these opcode bytes after 0F.
-bool may_be_sensitive(u8 second, u8 third) {
-  switch (second) {
+// Whether those may have these bytes after 0F: opcode and ModRM, of which the latter may be on the next page.
+bool may_be_sensitive(u8 opcode, std::optional<u8> modrm) {
+  const u32 reg = modrm.value_or(0) >> 3 & 7;
+  const bool memory = modrm.value_or(0) < 0xc0;
+  switch (opcode) {
     case 0x01:
-      return third == 0xd0 || third == 0xee || third == 0xef || third == 0xfd;
+      return !modrm || modrm == 0xd0 || modrm == 0xee || modrm == 0xef || modrm == 0xfd;
     case 0x03:
     case 0xa2:
       return true;
+    case 0xae:
+      return !modrm || (memory && reg >= 4 && reg <= 6);
     case 0xc7:
-      return third >= 0xf8;
+      return !modrm || (memory ? reg == 4 : reg == 7);
     default:
       return false;
   }
@@ -71,8 +84,9 @@ class Instructions {
     Seen& seen = seen_[offset];
     if (seen.length != 0) return seen;
     const auto glance = decoder_.glance(page_.subspan(offset));
-    // What continues on the next page is not looked at.
-    seen = glance ? Seen{glance->length, sensitive(glance->mnemonic)} : Seen{kLongestInsn, false};
+    // What continues on the next page is not known, and taken for sensitive: that costs time, no more.
+    const bool cut = offset + kLongestInsn > page_.size();
+    seen = glance ? Seen{glance->length, sensitive(glance->mnemonic)} : Seen{kLongestInsn, cut};
     return seen;
   }
 
@@ -90,7 +104,8 @@ std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page,
   for (const u8* at = begin; at != end; ++at) {
     at = static_cast<const u8*>(std::memchr(at, 0x0f, static_cast<std::size_t>(end - at)));
     if (at == nullptr || end - at < 2) break;
-    if (may_be_sensitive(at[1], end - at > 2 ? at[2] : 0)) suspects.push_back(static_cast<u32>(at - begin));
+    if (may_be_sensitive(at[1], end - at > 2 ? std::optional(at[2]) : std::nullopt))
+      suspects.push_back(static_cast<u32>(at - begin));
   }
   if (suspects.empty()) return std::vector<u16>{};
 

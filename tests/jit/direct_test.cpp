@@ -1,6 +1,8 @@
 // Direct execution on a bare vCPU: user code runs in a stub process until UD2, whose handler halts. What is
 // looked at is what only the host could have got wrong: state that travels, page tables, and what user code
 // must not see.
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -234,6 +236,35 @@ TEST_CASE("direct execution: CPUID and RDTSC tell of the guest's processor" * do
   CHECK((m.gpr(core::kRdx) << 32 | m.gpr(core::kRax)) == m.cpu.tsc());
 }
 
+TEST_CASE("direct execution: XSAVE knows no components but the guest's" * doctest::skip(forbidden())) {
+  struct Case {
+    const char* name;
+    std::array<u8, 3> store;  // at [rdi]
+  };
+  const Case cases[] = {
+      {"xsave", {0x0f, 0xae, 0x27}}, {"xsaveopt", {0x0f, 0xae, 0x37}}, {"xsavec", {0x0f, 0xc7, 0x27}}};
+  constexpr u64 kGuestSize = 832;  // of x87, SSE and AVX in either format
+  for (const auto& [name, store] : cases) {
+    CAPTURE(std::string(name));
+    DirectMachine m;
+    std::array<u8, 69> code;
+    code.fill(0x90);
+    std::ranges::copy(store, &code[64]);
+    code[67] = 0x0f, code[68] = 0x0b;  // ud2
+    std::ranges::copy(code, m.ram.host(kCode));
+    std::memset(m.ram.host(kData), 0, core::kXsaveLegacySize + 64);
+    std::memset(m.ram.host(kData + kGuestSize), 0xaa, core::kPageSize - kGuestSize);
+    m.gpr(core::kRdi) = kData;
+    m.gpr(core::kRax) = m.gpr(core::kRdx) = ~u64{0};
+    m.run_to(kUndefined);
+    CHECK((m.get<u64>(kData + core::kXsaveLegacySize) & ~u64{7}) == 0);  // XSTATE_BV
+    const u64 format = m.get<u64>(kData + core::kXsaveLegacySize + 8);   // XCOMP_BV
+    CHECK(format == (std::string_view(name) == "xsavec" ? u64{1} << 63 | 7 : 0));
+    CHECK(std::ranges::all_of(std::span(m.ram.host(kData + kGuestSize), core::kPageSize - kGuestSize),
+                              [](u8 byte) { return byte == 0xaa; }));
+  }
+}
+
 TEST_CASE("direct execution: a copy with other instructions is not to be read" * doctest::skip(forbidden())) {
   DirectMachine m;
   std::vector<u8> code(64, 0x90);
@@ -380,6 +411,13 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   CHECK(scan({0x0f, 0xc7, 0x0f}) == Found{});                 // cmpxchg8b [rdi]
   CHECK(scan({0x0f, 0xa2}, 4) == std::nullopt);               // too near the page's start to tell
   CHECK(scan({0xb8, 0x0f, 0xa2, 0x90, 0x90, 0x0f, 0xa2}) == Found{1005});
+  CHECK(scan({0x0f, 0xc7, 0x64, 0x24, 0x40}) == Found{1000});          // xsavec [rsp + 40h]
+  CHECK(scan({0x48, 0x0f, 0xae, 0x23}) == Found{1000});                // xsave64 [rbx]
+  CHECK(scan({0x0f, 0xae, 0x6c, 0x24, 0x40}) == Found{1000});          // xrstor [rsp + 40h]
+  CHECK(scan({0x0f, 0xae, 0xe8, 0x0f, 0xae, 0x1c, 0x24}) == Found{});  // lfence; stmxcsr [rsp]
+  CHECK(scan({0x0f, 0xc7, 0x64}, 4093) == Found{4093});                // goes on on the next page
+  CHECK(scan({0x0f, 0xc7}, 4094) == Found{4094});
+  CHECK(scan({0x0f, 0xa2}, 4094) == Found{4094});
 }
 
 }  // namespace doppel::jit::test
