@@ -95,14 +95,16 @@ std::vector<u8> read_for_ram(const std::string& path, u64 ram_size) {
 }
 
 std::vector<u8> read_firmware(const std::string& path) {
-  if (path == bios::kDefaultFirmware && ::access(path.c_str(), R_OK) != 0)
-    throw ConfigError(fmt::format(
-        "{}: {}; install SeaBIOS (Debian package seabios), or name another firmware image with --bios.", path,
-        std::strerror(errno)));
-  if (path == bios::kUefiFirmware && ::access(path.c_str(), R_OK) != 0)
-    throw ConfigError(
-        fmt::format("{}: {}; install OVMF (Debian package ovmf), or name another firmware image with --bios.",
-                    path, std::strerror(errno)));
+  struct Packaged {
+    std::string_view path, name, package;
+  };
+  static constexpr Packaged kPackaged[] = {{bios::kDefaultFirmware, "SeaBIOS", "seabios"},
+                                           {bios::kUefiFirmware, "OVMF", "ovmf"}};
+  for (const Packaged& known : kPackaged)
+    if (path == known.path && ::access(path.c_str(), R_OK) != 0)
+      throw ConfigError(
+          fmt::format("{}: {}; install {} (Debian package {}), or name another firmware image with --bios.",
+                      path, std::strerror(errno), known.name, known.package));
   std::vector<u8> image = read_file(
       path, bios::kMaxFirmwareSize,
       fmt::format("this is no firmware image: those have at most {} MiB", bios::kMaxFirmwareSize >> 20));

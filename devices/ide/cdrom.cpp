@@ -1,6 +1,7 @@
 #include "devices/ide/cdrom.hpp"
 
 #include <algorithm>
+#include <boost/endian/conversion.hpp>
 #include <string_view>
 #include <utility>
 
@@ -9,6 +10,9 @@
 namespace doppel::devices {
 
 namespace {
+
+using boost::endian::load_big_u16;
+using boost::endian::load_big_u32;
 
 enum Operation : u8 {
   kTestUnitReady = 0x00,
@@ -38,13 +42,6 @@ constexpr u16 kProfileNone = 0, kProfileCd = 0x0008, kProfileDvd = 0x0010;
 constexpr u32 kLargestCd = 80 * 60 * 75;  // blocks of an 80-minute disc
 constexpr u32 kLeadIn = 150;              // frames before block 0
 constexpr u8 kDataTrack = 0x14, kLeadOut = 0xaa;
-
-u16 be16(const u8* p) {
-  return static_cast<u16>(p[0] << 8 | p[1]);
-}
-u32 be32(const u8* p) {
-  return u32{be16(p)} << 16 | be16(p + 2);
-}
 
 class Bytes {
  public:
@@ -157,13 +154,13 @@ Cdrom::Answer Cdrom::execute(const Packet& p) {
     case kReadCapacity:
       return data(Bytes().u32be(blocks_ - 1).u32be(kBlock).take(), 8);
     case kRead10:
-      return read(be32(&p[2]), be16(&p[7]));
+      return read(load_big_u32(&p[2]), load_big_u16(&p[7]));
     case kRead12:
-      return read(be32(&p[2]), be32(&p[6]));
+      return read(load_big_u32(&p[2]), load_big_u32(&p[6]));
     case kReadCd:
       return read_cd(p);
     case kSeek10:
-      return be32(&p[2]) < blocks_ ? Answer{} : check({kIllegalRequest, 0x21, 0});
+      return load_big_u32(&p[2]) < blocks_ ? Answer{} : check({kIllegalRequest, 0x21, 0});
     case kReadToc:
       return read_toc(p);
     case kModeSense10:
@@ -177,7 +174,7 @@ Cdrom::Answer Cdrom::execute(const Packet& p) {
     case kTrackInformation:
       return track_information(p);
     case kMechanismStatus:
-      return data(Bytes().u8s({0, open_ ? 0x10 : 0, 0, 0, 0, 1, 0, 0}).take(), be16(&p[8]));
+      return data(Bytes().u8s({0, open_ ? 0x10 : 0, 0, 0, 0, 1, 0, 0}).take(), load_big_u16(&p[8]));
     default:
       core::log(core::LogCategory::kStorage, "cdrom: unknown command {:#x}", operation);
       return check({kIllegalRequest, 0x20, 0});
@@ -201,7 +198,7 @@ Cdrom::Answer Cdrom::read_cd(const Packet& p) {
   if ((type > 2 && type != 4) || (p[9] & 0x06) || (p[10] & 7)) return check({kIllegalRequest, 0x24, 0});
   if (wanted == 0) return {};
   if (wanted != kUserData) return check({kIllegalRequest, 0x64, 0});  // illegal mode for this track
-  return read(be32(&p[2]), be32(&p[5]) & 0xff'ffff);
+  return read(load_big_u32(&p[2]), load_big_u32(&p[5]) & 0xff'ffff);
 }
 
 Cdrom::Answer Cdrom::request_sense(const Packet& p) {
@@ -252,7 +249,7 @@ Cdrom::Answer Cdrom::read_toc(const Packet& p) {
   } else {
     return check({kIllegalRequest, 0x24, 0});
   }
-  return data(toc.length16(0).take(), be16(&p[7]));
+  return data(toc.length16(0).take(), load_big_u16(&p[7]));
 }
 
 Cdrom::Answer Cdrom::mode_sense(const Packet& p) {
@@ -286,7 +283,7 @@ Cdrom::Answer Cdrom::mode_sense(const Packet& p) {
               0,
               0,
               0});
-  return data(mode.length16(0).take(), be16(&p[7]));
+  return data(mode.length16(0).take(), load_big_u16(&p[7]));
 }
 
 Cdrom::Answer Cdrom::get_configuration(const Packet& p) {
@@ -307,7 +304,7 @@ Cdrom::Answer Cdrom::get_configuration(const Packet& p) {
       {0x001f, 0x00, {}, dvd},                                        // DVD read
   };
   const u8 requested = p[1] & 3;  // 0: all, 1: current ones, 2: the one named
-  const u16 start = be16(&p[2]);
+  const u16 start = load_big_u16(&p[2]);
   if (requested == 3) return check({kIllegalRequest, 0x24, 0});
   Bytes out;
   out.u32be(0).u16be(0).u16be(profile());
@@ -322,7 +319,7 @@ Cdrom::Answer Cdrom::get_configuration(const Packet& p) {
   const u32 length = static_cast<u32>(bytes.size() - 4);
   bytes[2] = static_cast<u8>(length >> 8);
   bytes[3] = static_cast<u8>(length);
-  return data(std::move(bytes), be16(&p[7]));
+  return data(std::move(bytes), load_big_u16(&p[7]));
 }
 
 Cdrom::Answer Cdrom::event_status(const Packet& p) {
@@ -335,19 +332,19 @@ Cdrom::Answer Cdrom::event_status(const Packet& p) {
     const u8 event = static_cast<u8>(std::exchange(event_, MediaEvent::kNone));
     out.u16be(6).u8s({kMediaClass, 1u << kMediaClass, event, open_ ? 1 : 2, 0, 0});
   }
-  return data(out.take(), be16(&p[7]));
+  return data(out.take(), load_big_u16(&p[7]));
 }
 
 // Finalized, one complete session, one track, not erasable.
 Cdrom::Answer Cdrom::disc_information(const Packet& p) {
   if (p[1] & 7) return check({kIllegalRequest, 0x24, 0});
-  return data(Bytes().u16be(32).u8s({0x0e, 1, 1, 1, 1, 0x20}).zeroes(26).take(), be16(&p[7]));
+  return data(Bytes().u16be(32).u8s({0x0e, 1, 1, 1, 1, 0x20}).zeroes(26).take(), load_big_u16(&p[7]));
 }
 
 // Of track 1, by its number, its session's or a block in it.
 Cdrom::Answer Cdrom::track_information(const Packet& p) {
   const u8 by = p[1] & 3;
-  const u32 which = be32(&p[2]);
+  const u32 which = load_big_u32(&p[2]);
   const bool found = by == 0 ? which < blocks_ : by == 3 ? false : which == 1;
   if (!found) return check({kIllegalRequest, 0x24, 0});
   constexpr u8 kMode1 = 1, kUninterruptedData = 4;
@@ -359,7 +356,7 @@ Cdrom::Answer Cdrom::track_information(const Packet& p) {
                   .u32be(blocks_)
                   .zeroes(8)
                   .take(),
-              be16(&p[7]));
+              load_big_u16(&p[7]));
 }
 
 void Cdrom::snapshot(core::SnapshotIo& io) {

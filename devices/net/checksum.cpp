@@ -38,11 +38,15 @@ u16 checksum_add(std::span<const u8> bytes, u16 start) {
   return fold(sum);
 }
 
+u16 final_checksum(std::span<const u8> bytes) {
+  const u16 sum = static_cast<u16>(~checksum_add(bytes));
+  return sum == 0 ? u16{0xffff} : sum;
+}
+
 bool complete_checksum(std::span<u8> bytes, std::size_t start, std::size_t offset) {
   if (start > bytes.size() || bytes.size() - start < 2 || offset > bytes.size() - start - 2) return false;
   const auto covered = bytes.subspan(start);
-  u16 sum = static_cast<u16>(~checksum_add(covered));
-  if (sum == 0) sum = 0xffff;  // in UDP zero means none, elsewhere both mean the same
+  const u16 sum = final_checksum(covered);
   std::memcpy(covered.data() + offset, &sum, sizeof sum);
   return true;
 }

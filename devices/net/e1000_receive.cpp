@@ -1,6 +1,7 @@
 // The e1000's way in: filters, and frames into the guest's descriptors. Source: Intel 317453, 3.2.
 #include <algorithm>
 #include <array>
+#include <boost/endian/conversion.hpp>
 #include <cstring>
 
 #include "devices/net/checksum.hpp"
@@ -9,16 +10,13 @@
 namespace doppel::devices {
 
 using namespace e1000;
+using boost::endian::load_big_u16;
 
 namespace {
 
 constexpr std::size_t kType = 2 * sizeof(MacAddress), kTagSize = 4, kFrameChecksum = 4;
 constexpr std::size_t kShortest = 60, kLongest = 1518, kLongestLong = 16384 - kFrameChecksum;
 constexpr u8 kTcp = 6, kUdp = 17;
-
-u16 get16(std::span<const u8> bytes, std::size_t at) {
-  return static_cast<u16>(bytes[at] << 8 | bytes[at + 1]);
-}
 
 struct ChecksumResult {
   u8 status = kRxIxsm, errors = 0;
@@ -27,22 +25,22 @@ struct ChecksumResult {
 // What the card says of the checksums of an IPv4 packet (3.2.9). `rxcsum` is the register.
 ChecksumResult check(std::span<const u8> frame, bool trusted, u32 rxcsum) {
   ChecksumResult result;
-  if (frame.size() < kEthernetHeader + 20 || get16(frame, kType) != 0x0800) return result;
+  if (frame.size() < kEthernetHeader + 20 || load_big_u16(frame.data() + kType) != 0x0800) return result;
   const auto ip = frame.subspan(kEthernetHeader);
-  const std::size_t header = (ip[0] & 15u) * 4, total = get16(ip, 2);
+  const std::size_t header = (ip[0] & 15u) * 4, total = load_big_u16(ip.data() + 2);
   if (ip[0] >> 4 != 4 || header < 20 || total < header || total > ip.size()) return result;
   constexpr u16 kGood = 0xffff;
   if (rxcsum & kRxcsumIpofl) {
     result.status = kRxIpcs;
     if (!trusted && checksum_add(ip.first(header)) != kGood) result.errors |= kRxIpe;
   }
-  const bool fragment = get16(ip, 6) & 0x3fff;
+  const bool fragment = load_big_u16(ip.data() + 6) & 0x3fff;
   const u8 protocol = ip[9];
   const std::size_t field = protocol == kTcp ? 16 : 6, size = total - header;
   if (!(rxcsum & kRxcsumTuofl) || fragment || (protocol != kTcp && protocol != kUdp) || size < field + 2)
     return result;
   const auto packet = ip.subspan(header, size);
-  if (protocol == kUdp && get16(packet, field) == 0) return result;  // it has none
+  if (protocol == kUdp && load_big_u16(packet.data() + field) == 0) return result;  // it has none
   result.status = static_cast<u8>((result.status & ~kRxIxsm) | kRxTcpcs);
   if (trusted) return result;
   const u8 tail[] = {0, protocol, static_cast<u8>(size >> 8), static_cast<u8>(size)};
@@ -102,13 +100,13 @@ bool E1000::address_matches(std::span<const u8> to, bool& inexact) const {
 
 bool E1000::is_tagged(const NetFrame& frame) const {
   const std::span<const u8> bytes(frame.bytes.data(), frame.bytes.size());
-  return bytes.size() >= kEthernetHeader + kTagSize && get16(bytes, kType) == reg(kVet);
+  return bytes.size() >= kEthernetHeader + kTagSize && load_big_u16(bytes.data() + kType) == reg(kVet);
 }
 
 bool E1000::vlan_matches(const NetFrame& frame) const {
   const u32 rctl = reg(kRctl);
   if (!(rctl & kRctlVfe) || !is_tagged(frame)) return true;
-  const u16 tag = get16({frame.bytes.data(), frame.bytes.size()}, kType + 2);
+  const u16 tag = load_big_u16(frame.bytes.data() + kType + 2);
   const bool canonical = tag >> 12 & 1, wanted_canonical = rctl & kRctlCfi;
   if ((rctl & kRctlCfien) && canonical != wanted_canonical) return false;
   const u32 id = tag & 0xfff;
@@ -126,7 +124,7 @@ bool E1000::place(Ring& ring, const NetFrame& frame, bool inexact) {
   std::span<const u8> bytes(frame.bytes.data(), frame.bytes.size());
   const ChecksumResult checked = check(bytes, frame.checksums_good, reg(kRxcsum));
   const bool strip = (reg(kCtrl) & kCtrlVme) && is_tagged(frame);
-  const u16 tag = strip ? get16(bytes, kType + 2) : u16{0};
+  const u16 tag = strip ? load_big_u16(bytes.data() + kType + 2) : u16{0};
   NetFrame changed;
   if (strip || bytes.size() < kShortest) {
     changed = NetFrame(bytes.data(), bytes.size());

@@ -1,6 +1,7 @@
 #include "devices/net/large_segments.hpp"
 
 #include <algorithm>
+#include <boost/endian/conversion.hpp>
 #include <cstring>
 #include <optional>
 
@@ -11,6 +12,9 @@ namespace doppel::devices {
 
 namespace {
 
+using boost::endian::load_big_u16;
+using boost::endian::store_big_u16;
+
 // Offsets in the IPv4 header (RFC 791) and the TCP header (RFC 9293).
 constexpr std::size_t kTotalLength = 2, kFragment = 6, kProtocol = 9, kIpChecksum = 10, kSource = 12,
                       kSmallestIp = 20;
@@ -20,13 +24,6 @@ constexpr u16 kMoreFragments = 0x2000, kFragmentOffset = 0x1fff;
 constexpr u8 kTcp = 6, kSyn = 2;
 constexpr u8 kOptionEnd = 0, kOptionNothing = 1, kOptionSegment = 2;
 
-u16 get16(std::span<const u8> bytes, std::size_t at) {
-  return static_cast<u16>(bytes[at] << 8 | bytes[at + 1]);
-}
-void put16(std::span<u8> bytes, std::size_t at, u16 value) {
-  bytes[at] = static_cast<u8>(value >> 8);
-  bytes[at + 1] = static_cast<u8>(value);
-}
 // A sum in memory order, as checksum_add() gives it.
 void put_sum(std::span<u8> bytes, std::size_t at, u16 sum) {
   std::memcpy(bytes.data() + at, &sum, sizeof sum);
@@ -38,16 +35,17 @@ struct Packet {
 };
 std::optional<Packet> ipv4(NetFrame& frame) {
   std::span<u8> bytes(frame.bytes.data(), frame.bytes.size());
-  if (bytes.size() < kEthernetHeader + kSmallestIp || get16(bytes, 12) != 0x0800) return std::nullopt;
+  if (bytes.size() < kEthernetHeader + kSmallestIp || load_big_u16(bytes.data() + 12) != 0x0800)
+    return std::nullopt;
   bytes = bytes.subspan(kEthernetHeader);
-  const std::size_t header = (bytes[0] & 15u) * 4, total = get16(bytes, kTotalLength);
+  const std::size_t header = (bytes[0] & 15u) * 4, total = load_big_u16(bytes.data() + kTotalLength);
   if (bytes[0] >> 4 != 4 || header < kSmallestIp || total < header || total > bytes.size())
     return std::nullopt;
   return Packet{bytes.first(header), bytes.subspan(header, total - header)};
 }
 
 u16 fragment_field(const Packet& packet) {
-  return get16(packet.header, kFragment);
+  return load_big_u16(packet.header.data() + kFragment);
 }
 bool fragmented(const Packet& packet) {
   return fragment_field(packet) & (kMoreFragments | kFragmentOffset);
@@ -61,7 +59,7 @@ bool whole_tcp(const Packet& packet) {
 
 u16 pseudo_header(const Packet& packet, std::size_t length) {
   u8 tail[4] = {0, packet.header[kProtocol]};
-  put16(tail, 2, static_cast<u16>(length));
+  store_big_u16(tail + 2, static_cast<u16>(length));
   return checksum_add(tail, checksum_add(packet.header.subspan(kSource, 8)));
 }
 
@@ -78,7 +76,7 @@ void deliver_segments(NetFrame frame, std::size_t ip_header, bool is_ipv4, u16 p
   context.segment = static_cast<u16>(kEthernetHeader + kWireMtu - context.header);
   context.is_tcp = true;
   context.is_ipv4 = is_ipv4;
-  if (is_ipv4) put16(bytes, context.ip.offset, 0);
+  if (is_ipv4) store_big_u16(bytes.data() + context.ip.offset, 0);
   put_sum(bytes, context.tcp.offset, pseudo);
   (void)cut_into_segments(std::move(frame), context, {.ip = is_ipv4, .transport = true}, false, deliver);
 }
@@ -86,7 +84,7 @@ void deliver_segments(NetFrame frame, std::size_t ip_header, bool is_ipv4, u16 p
 // The sum of the pseudo-header without its length, if it is TCP over IPv6 without extension headers.
 std::optional<u16> ipv6_tcp(const NetFrame& frame) {
   const std::span<const u8> bytes(frame.bytes.data(), frame.bytes.size());
-  if (bytes.size() < kEthernetHeader + kIpv6 + kSmallestTcp || get16(bytes, 12) != 0x86dd)
+  if (bytes.size() < kEthernetHeader + kIpv6 + kSmallestTcp || load_big_u16(bytes.data() + 12) != 0x86dd)
     return std::nullopt;
   const auto ip = bytes.subspan(kEthernetHeader), tcp = ip.subspan(kIpv6);
   const std::size_t header = (tcp[kTcpOffset] >> 4) * 4u;
@@ -107,11 +105,11 @@ void deliver_fragments(const NetFrame& frame, const Packet& packet,
     std::memcpy(piece.bytes.data(), frame.bytes.data(), head);
     std::memcpy(piece.bytes.data() + head, packet.payload.data() + at, size);
     const std::span<u8> header(piece.bytes.data() + kEthernetHeader, packet.header.size());
-    put16(header, kTotalLength, static_cast<u16>(header.size() + size));
-    put16(header, kFragment,
-          static_cast<u16>(((field & kFragmentOffset) + at / 8) |
-                           (last ? field & kMoreFragments : kMoreFragments)));
-    put16(header, kIpChecksum, 0);
+    store_big_u16(header.data() + kTotalLength, static_cast<u16>(header.size() + size));
+    store_big_u16(header.data() + kFragment,
+                  static_cast<u16>(((field & kFragmentOffset) + at / 8) |
+                                   (last ? field & kMoreFragments : kMoreFragments)));
+    store_big_u16(header.data() + kIpChecksum, 0);
     put_sum(header, kIpChecksum, static_cast<u16>(~checksum_add(header)));
     deliver(std::move(piece));
   }
@@ -137,9 +135,9 @@ void ask_for_large_segments(NetFrame& frame, u16 segment) {
     }
     if (options.size() - at < 2 || options[at + 1] < 2 || options[at + 1] > options.size() - at) return;
     if (options[at] == kOptionSegment && options[at + 1] == 4) {
-      if (get16(options, at + 2) != kWireSegment) return;
-      put16(options, at + 2, segment);
-      put16(tcp, kTcpChecksum, 0);
+      if (load_big_u16(options.data() + at + 2) != kWireSegment) return;
+      store_big_u16(options.data() + at + 2, segment);
+      store_big_u16(tcp.data() + kTcpChecksum, 0);
       put_sum(tcp, kTcpChecksum,
               static_cast<u16>(~checksum_add(tcp, pseudo_header(*packet, packet->payload.size()))));
       return;

@@ -1,6 +1,7 @@
 #include "devices/net/segmentation.hpp"
 
 #include <algorithm>
+#include <boost/endian/conversion.hpp>
 #include <cstring>
 #include <utility>
 
@@ -10,6 +11,8 @@ namespace doppel::devices {
 
 namespace {
 
+namespace endian = boost::endian;
+
 // Offsets in the headers: IPv4 (RFC 791), IPv6 (RFC 8200), TCP (RFC 9293), UDP (RFC 768).
 constexpr std::size_t kIpv4Length = 2, kIpv4Identification = 4, kIpv4Header = 20;
 constexpr std::size_t kIpv6Length = 4, kIpv6Header = 40;
@@ -17,15 +20,6 @@ constexpr std::size_t kTcpSequence = 4, kTcpFlags = 13, kTcpHeader = 20;
 constexpr std::size_t kUdpLength = 4, kUdpHeader = 8;
 constexpr u8 kFinAndPush = 0x09;
 constexpr std::size_t kLargestIp = 65535, kVlanTag = 4;
-
-u32 get(const u8* at, u32 width) {
-  u32 value = 0;
-  for (u32 i = 0; i < width; ++i) value = value << 8 | at[i];
-  return value;
-}
-void put(u8* at, u32 width, u32 value) {
-  for (u32 i = 0; i < width; ++i) at[i] = static_cast<u8>(value >> (width - 1 - i) * 8);
-}
 
 // Whether every field that is changed lies in the header.
 bool sensible(const TransmitContext& context, std::size_t size) {
@@ -42,21 +36,23 @@ void adapt_headers(std::span<u8> frame, const TransmitContext& context, std::siz
   u8* transport = frame.data() + context.tcp.start;
   const std::size_t transport_size = frame.size() - context.tcp.start;
   if (context.is_ipv4) {
-    put(ip + kIpv4Length, 2, static_cast<u32>(frame.size() - context.ip.start));
-    put(ip + kIpv4Identification, 2, get(ip + kIpv4Identification, 2) + static_cast<u32>(index));
+    endian::store_big_u16(ip + kIpv4Length, static_cast<u16>(frame.size() - context.ip.start));
+    endian::store_big_u16(ip + kIpv4Identification,
+                          static_cast<u16>(endian::load_big_u16(ip + kIpv4Identification) + index));
   } else {
-    put(ip + kIpv6Length, 2, static_cast<u32>(frame.size() - context.ip.start - kIpv6Header));
+    endian::store_big_u16(ip + kIpv6Length, static_cast<u16>(frame.size() - context.ip.start - kIpv6Header));
   }
   if (context.is_tcp) {
-    put(transport + kTcpSequence, 4, get(transport + kTcpSequence, 4) + static_cast<u32>(done));
+    endian::store_big_u32(transport + kTcpSequence,
+                          endian::load_big_u32(transport + kTcpSequence) + static_cast<u32>(done));
     if (!last) transport[kTcpFlags] = static_cast<u8>(transport[kTcpFlags] & ~kFinAndPush);
   } else {
-    put(transport + kUdpLength, 2, static_cast<u32>(transport_size));
+    endian::store_big_u16(transport + kUdpLength, static_cast<u16>(transport_size));
   }
   if (insert.transport) {
     // The driver's sum of the pseudo-header lacks the length.
     u8 length[2];
-    put(length, 2, static_cast<u32>(transport_size));
+    endian::store_big_u16(length, static_cast<u16>(transport_size));
     u8* field = frame.data() + context.tcp.offset;
     const u16 sum = checksum_add({field, 2}, checksum_add(length));
     std::memcpy(field, &sum, sizeof sum);
@@ -71,8 +67,7 @@ bool insert_checksum(std::span<u8> frame, const ChecksumFields& fields) {
   const std::size_t end =
       fields.end == 0 ? frame.size() : std::min<std::size_t>(fields.end + 1u, frame.size());
   if (fields.start >= end || fields.offset + 2u > frame.size()) return false;
-  u16 sum = static_cast<u16>(~checksum_add(frame.subspan(fields.start, end - fields.start)));
-  if (sum == 0) sum = 0xffff;  // in UDP zero means none, elsewhere both mean the same
+  const u16 sum = final_checksum(frame.subspan(fields.start, end - fields.start));
   std::memcpy(frame.data() + fields.offset, &sum, sizeof sum);
   return true;
 }

@@ -29,14 +29,7 @@ void Virtio9p::notified(u16 index) {
     if (room < kSmallest) return std::nullopt;
     message.resize(std::min<u64>(chain.readable_size(), SharedFolder::kLargestMessage));
     message.resize(chain.read_front(message));
-    const std::vector<u8> answer = folder_.answer(message, room);
-    std::span<const u8> from = answer;
-    for (const auto& piece : chain.writable) {
-      const std::size_t size = std::min(piece.memory.size(), from.size());
-      std::copy_n(from.begin(), size, piece.memory.begin());
-      from = from.subspan(size);
-    }
-    return static_cast<u32>(answer.size());
+    return static_cast<u32>(chain.write_front(folder_.answer(message, room)));
   });
 }
 

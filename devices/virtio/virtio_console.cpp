@@ -173,16 +173,9 @@ void VirtioConsole::send_controls() {
     const auto taken = queue->take(chain);
     if (taken == Virtqueue::Taken::kNone) break;
     if (taken == Virtqueue::Taken::kBroken) return transport_->needs_reset();
-    std::span<const u8> from = controls_.front();
-    u32 written = 0;
-    for (const auto& piece : chain.writable) {
-      const std::size_t size = std::min(piece.memory.size(), from.size());
-      std::copy_n(from.begin(), size, piece.memory.begin());
-      from = from.subspan(size);
-      written += static_cast<u32>(size);
-    }
+    const std::size_t written = chain.write_front(controls_.front());
     controls_.pop_front();
-    queue->give_back(chain, written);
+    queue->give_back(chain, static_cast<u32>(written));
   }
   transport_->announce(kControlIn);
 }

@@ -30,6 +30,16 @@ std::size_t VirtioChain::read_front(std::span<u8> out) const {
   return done;
 }
 
+std::size_t VirtioChain::write_front(std::span<const u8> bytes) const {
+  std::size_t done = 0;
+  for (const Piece& piece : writable) {
+    const std::size_t part = std::min(piece.memory.size(), bytes.size() - done);
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(done), part, piece.memory.begin());
+    done += part;
+  }
+  return done;
+}
+
 u64 VirtioChain::readable_size() const {
   return size_of({readable.data(), readable.size()});
 }

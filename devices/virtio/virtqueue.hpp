@@ -27,6 +27,8 @@ struct VirtioChain {
 
   // Copies from the front of the readable, to any place of the writable pieces; how many bytes there were.
   [[nodiscard]] std::size_t read_front(std::span<u8> out) const;
+  // Copies to the front of the writable pieces; how many bytes there was room for.
+  std::size_t write_front(std::span<const u8> bytes) const;
   [[nodiscard]] u64 readable_size() const;
   [[nodiscard]] u64 writable_size() const;
 };

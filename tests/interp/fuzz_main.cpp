@@ -38,8 +38,8 @@ std::string compare(const FuzzProgram& fuzz, Engine engine, Outcome guest, const
       fuzz.undefined_flags(host.state.rip, host.fault != kNoFault) | stale_flags(engine, host);
   // An operand across 4 GiB: Intel's processors look at its pages, AMD's at the segment's limit first.
   constexpr i32 kStackFault = 12, kProtection = 13, kPageFault = 14;
-  if ((guest.fault == kStackFault || guest.fault == kProtection) && host.fault == kPageFault &&
-      host.address >= 0xffff'ff00 && host.address <= 0xffff'ffff)
+  if (code_bits(fuzz.program.mode) != 64 && (guest.fault == kStackFault || guest.fault == kProtection) &&
+      host.fault == kPageFault && host.address >= 0xffff'ff00 && host.address <= 0xffff'ffff)
     return {};
   return differences(guest, host, undefined);
 }

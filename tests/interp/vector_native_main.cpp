@@ -279,7 +279,8 @@ class VectorFamily final : public Family {
     constexpr u32 kMisaligned = 1u << 17;
     if (form.mnemonic == ZYDIS_MNEMONIC_LDMXCSR || form.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR)
       if (host.state.mxcsr & kMisaligned) guest = host;
-    if (form.text.find("dpp") != std::string::npos) forgive_nans(guest, host);
+    if (form.text.find("dpps") != std::string::npos) forgive_nans<u32>(guest, host);
+    if (form.text.find("dppd") != std::string::npos) forgive_nans<u64>(guest, host);
     // With underflow unmasked, some set the precision flag, too.
     constexpr u32 kUnderflow = 1u << 4, kPrecision = 1u << 5, kUnderflowMask = 1u << 11;
     if (form.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH && (host.state.mxcsr & kUnderflow) &&
@@ -300,18 +301,16 @@ class VectorFamily final : public Family {
 
  private:
   // Of several NaNs, makers let another be the sum.
+  template <class Bits>
   static void forgive_nans(Outcome& guest, const Outcome& host) {
+    using Lanes = std::array<Bits, sizeof(core::VectorRegister) / sizeof(Bits)>;
+    constexpr Bits kInfinity = sizeof(Bits) == 4 ? Bits{0x7f80'0000} : static_cast<Bits>(0x7ffull << 52);
+    constexpr auto is_nan = [](Bits bits) { return (bits & ~Bits{0} >> 1) > kInfinity; };
     for (u32 i = 0; i < 16; ++i) {
-      auto guest_lanes = std::bit_cast<std::array<u32, 8>>(guest.state.vec[i]);
-      const auto host_lanes = std::bit_cast<std::array<u32, 8>>(host.state.vec[i]);
-      constexpr auto is_nan = [](u32 bits) { return (bits & 0x7fff'ffff) > 0x7f80'0000; };
-      constexpr auto is_wide_nan = [](u32 high) { return (high & 0x7ff8'0000) == 0x7ff8'0000; };
-      for (u32 lane = 0; lane < 8; ++lane) {
-        const u32 high = lane | 1;
-        if ((is_nan(guest_lanes[lane]) && is_nan(host_lanes[lane])) ||
-            (is_wide_nan(guest_lanes[high]) && is_wide_nan(host_lanes[high])))
-          guest_lanes[lane] = host_lanes[lane];
-      }
+      auto guest_lanes = std::bit_cast<Lanes>(guest.state.vec[i]);
+      const auto host_lanes = std::bit_cast<Lanes>(host.state.vec[i]);
+      for (std::size_t lane = 0; lane < guest_lanes.size(); ++lane)
+        if (is_nan(guest_lanes[lane]) && is_nan(host_lanes[lane])) guest_lanes[lane] = host_lanes[lane];
       guest.state.vec[i] = std::bit_cast<core::VectorRegister>(guest_lanes);
     }
   }
