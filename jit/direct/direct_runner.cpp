@@ -1,6 +1,8 @@
 #include "jit/direct/direct_runner.hpp"
 
+#include <asm/hwcap2.h>
 #include <cpuid.h>
+#include <sys/auxv.h>
 
 #include <algorithm>
 #include <ctime>
@@ -55,6 +57,8 @@ DirectRunner::~DirectRunner() {
 
 bool DirectRunner::suits(const core::CpuModel& model) {
   using core::Feature;
+  // Else what WRFSBASE sets may be lost when the process stops.
+  if (!(::getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) return false;
   // Else SGDT and the like would tell where the host's kernel has its tables.
   constexpr u32 kUmip = 1u << 2;  // CPUID 7, ECX
   u32 eax = 0, ebx = 0, ecx = 0, edx = 0;

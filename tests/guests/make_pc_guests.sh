@@ -88,7 +88,7 @@ make_modules_686() {
   current "$out/net32_modules.cpio" "$here/pack_modules.sh" && return
   update_i386
   "$here/pack_modules.sh" "$(for_i386 download "$i386" "$(for_i386 dependency linux-image-686)")" \
-    "$(for_i386 download "$i386" busybox-static)" "$out/net32_modules.cpio" net virtio_pci virtio_net 9pnet_virtio 9p e1000
+    "$(download "$amd64" busybox-static)" "$out/net32_modules.cpio" net virtio_pci virtio_net 9pnet_virtio 9p e1000
 }
 
 for_host() { "$@"; }

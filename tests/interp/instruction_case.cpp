@@ -101,7 +101,7 @@ const Prepared& prepared() {
     for (std::size_t i = 0; i < code.size(); ++i) {
       const auto& [mode, item] = registered()[i];
       out.programs.push_back(program_of(mode, *item, std::move(code[i])));
-      if (!native_available(mode) || (item->as_amd && !host_is_amd())) continue;
+      if (!native_available(out.programs.back()) || (item->as_amd && !host_is_amd())) continue;
       batch.push_back(out.programs.back());
       numbers.push_back(i);
     }

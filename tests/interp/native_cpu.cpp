@@ -220,18 +220,34 @@ std::vector<Outcome> run_natively(std::span<const Program> batch) {
   return outcomes;
 }
 
+namespace {
+
+// Whether the host's kernel gets into such a program at all.
+bool runs_nop(Mode mode, u64 stack_pointer) {
+  Program nop{.mode = mode, .code = {0x90}, .initial = {}, .data = {}};
+  nop.initial.gpr[core::kRsp] = stack_pointer;
+  try {
+    return run_natively({&nop, 1})[0].fault == kNoFault;
+  } catch (const std::runtime_error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
 bool native_available(Mode mode) {
   if (!runs_natively(mode)) return false;
-  // A kernel without 32-bit code segments faults on the way into the program.
-  static const bool compatibility = [] {
-    Program nop{.mode = Mode::kUser32, .code = {0x90}, .initial = {}, .data = {}};
-    try {
-      return run_natively({&nop, 1})[0].fault == kNoFault;
-    } catch (const std::runtime_error&) {
-      return false;
-    }
-  }();
+  // Some kernels have no 32-bit code segments.
+  static const bool compatibility = runs_nop(Mode::kUser32, 0);
   return mode == Mode::kUser64 || compatibility;
+}
+
+bool native_available(const Program& program) {
+  if (!native_available(program.mode)) return false;
+  // Under some hypervisors the return to the program faults if RSP is not canonical.
+  static const bool any_stack_pointer = runs_nop(Mode::kUser64, u64{1} << 63);
+  const u64 rsp = program.initial.gpr[core::kRsp];
+  return any_stack_pointer || static_cast<u64>(static_cast<i64>(rsp << 16) >> 16) == rsp;
 }
 
 }  // namespace doppel::tests
@@ -241,6 +257,9 @@ bool native_available(Mode mode) {
 namespace doppel::tests {
 
 bool native_available(Mode) {
+  return false;
+}
+bool native_available(const Program&) {
   return false;
 }
 std::vector<Outcome> run_natively(std::span<const Program>) {

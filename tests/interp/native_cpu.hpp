@@ -13,6 +13,7 @@ namespace doppel::tests {
 
 // Whether this host can run programs of `mode` natively.
 [[nodiscard]] bool native_available(Mode mode);
+[[nodiscard]] bool native_available(const Program& program);
 
 // One outcome per program, in order; all must be of a mode that runs natively. Throws std::runtime_error,
 // with the program's number, when the child dies.
