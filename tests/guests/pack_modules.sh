@@ -1,6 +1,7 @@
 #!/bin/bash
-# Modules of a kernel package with what they depend on, as the depmod of a busybox that runs here sees it, in a cpio archive to be appended
-# to an initramfs; /NAME-modules in it lists them. Used by make_guests.sh and make_pc_guests.sh:
+# Modules of a kernel package with what they depend on, as a busybox's depmod sees it (one that runs on this host), in a
+# cpio archive to be appended to an initramfs; /NAME-modules in it lists them. Used by make_guests.sh and
+# make_pc_guests.sh:
 #   pack_modules.sh KERNEL.deb BUSYBOX.deb OUT.cpio NAME MODULE...
 set -euo pipefail
 
