@@ -1,5 +1,7 @@
 #include "jit/direct/code_frames.hpp"
 
+#include <cpuid.h>
+
 #include <algorithm>
 
 #include "jit/direct/code_scan.hpp"
@@ -7,6 +9,16 @@
 namespace doppel::jit::direct {
 
 using core::kPageSize;
+
+namespace {
+
+bool host_has_umip() {
+  constexpr u32 kUmip = 1u << 2;  // CPUID 7, ECX
+  u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & kUmip);
+}
+
+}  // namespace
 
 CodeFrames::CodeFrames(Vcpu& cpu, BlockCache& blocks)
     : cpu_(cpu),
@@ -34,7 +46,8 @@ CodeFrames::Kind CodeFrames::examine(u64 physical) {
 
 CodeFrames::Kind CodeFrames::look(u64 page) {
   const std::span<const u8, kPageSize> bytes(cpu_.mmu.memory().ram().host(page), kPageSize);
-  const auto sensitive = sensitive_instructions(bytes, decoder_);
+  static const bool umip = host_has_umip();
+  const auto sensitive = sensitive_instructions(bytes, decoder_, umip);
   if (!sensitive) return Kind::kNever;
   if (sensitive->empty()) return Kind::kPlain;
   return patched_.add(page, bytes, *sensitive) ? Kind::kPatched : Kind::kNever;

@@ -24,6 +24,15 @@ bool sensitive(u16 mnemonic) {
     case ZYDIS_MNEMONIC_RDPKRU:
     case ZYDIS_MNEMONIC_WRPKRU:
     case ZYDIS_MNEMONIC_LSL:  // Linux keeps the processor's number in a segment limit
+    // With UMIP they fault, and Linux answers them itself.
+    case ZYDIS_MNEMONIC_SGDT:
+    case ZYDIS_MNEMONIC_SIDT:
+    case ZYDIS_MNEMONIC_SMSW:
+    // Not every kernel keeps what they set.
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
     // What they store tells of components that only the host's XCR0 has.
     case ZYDIS_MNEMONIC_XSAVE:
     case ZYDIS_MNEMONIC_XSAVE64:
@@ -41,21 +50,30 @@ bool sensitive(u16 mnemonic) {
 
 // Whether those may have these bytes after 0F: opcode and ModRM, of which the latter may be on the next page.
 bool may_be_sensitive(u8 opcode, std::optional<u8> modrm) {
-  const u32 reg = modrm.value_or(0) >> 3 & 7;
-  const bool memory = modrm.value_or(0) < 0xc0;
+  if (!modrm) return opcode == 0x01 || opcode == 0x03 || opcode == 0xa2 || opcode == 0xae || opcode == 0xc7;
+  const u32 reg = *modrm >> 3 & 7;
+  const bool memory = *modrm < 0xc0;
   switch (opcode) {
     case 0x01:
-      return !modrm || modrm == 0xd0 || modrm == 0xee || modrm == 0xef || modrm == 0xfd;
+      return reg == 4 || (memory && reg < 2) || modrm == 0xd0 || modrm == 0xee || modrm == 0xef ||
+             modrm == 0xfd;
     case 0x03:
     case 0xa2:
       return true;
     case 0xae:
-      return !modrm || (memory && reg >= 4 && reg <= 6);
+      return memory ? reg >= 4 && reg <= 6 : reg < 4;
     case 0xc7:
-      return !modrm || (memory ? reg == 4 : reg == 7);
+      return memory ? reg == 4 : reg == 7;
     default:
       return false;
   }
+}
+
+// Whether SGDT or SIDT may begin at 0F: at the page's end, that is for the next page to say.
+bool may_store_table(std::span<const u8> bytes) {
+  if (bytes.size() < 2) return true;
+  if (bytes[1] != 0x01) return false;
+  return bytes.size() < 3 || (bytes[2] < 0xc0 && (bytes[2] >> 3 & 7) < 2);
 }
 
 // Instructions by the offset of their first byte, decoded when they are first asked for.
@@ -97,13 +115,16 @@ class Instructions {
 
 }  // namespace
 
-std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page, const Decoder& decoder) {
+std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page, const Decoder& decoder,
+                                                       bool umip) {
   std::vector<u32> suspects;
   const u8* const begin = page.data();
   const u8* const end = begin + page.size();
   for (const u8* at = begin; at != end; ++at) {
     at = static_cast<const u8*>(std::memchr(at, 0x0f, static_cast<std::size_t>(end - at)));
-    if (at == nullptr || end - at < 2) break;
+    if (at == nullptr) break;
+    if (!umip && may_store_table({at, end})) return {};
+    if (end - at < 2) break;
     if (may_be_sensitive(at[1], end - at > 2 ? std::optional(at[2]) : std::nullopt))
       suspects.push_back(static_cast<u32>(at - begin));
   }

@@ -15,7 +15,10 @@ namespace doppel::jit::direct {
 // x86 code can be read from any byte on. Bytes that look like such an instruction are taken for one, or for
 // none, if decoding from nearly all places before them agrees: among those are real beginnings of
 // instructions, which are always right, at least one in five.
+//
+// Without `umip` (CR4.UMIP of the host), SGDT and SIDT would tell where the host's kernel has its tables:
+// then no byte from which one might be read is let pass.
 [[nodiscard]] std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page,
-                                                                     const Decoder& decoder);
+                                                                     const Decoder& decoder, bool umip);
 
 }  // namespace doppel::jit::direct

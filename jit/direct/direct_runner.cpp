@@ -1,9 +1,5 @@
 #include "jit/direct/direct_runner.hpp"
 
-#include <asm/hwcap2.h>
-#include <cpuid.h>
-#include <sys/auxv.h>
-
 #include <algorithm>
 #include <ctime>
 #include <system_error>
@@ -57,12 +53,6 @@ DirectRunner::~DirectRunner() {
 
 bool DirectRunner::suits(const core::CpuModel& model) {
   using core::Feature;
-  // Else what WRFSBASE sets may be lost when the process stops.
-  if (!(::getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) return false;
-  // Else SGDT and the like would tell where the host's kernel has its tables.
-  constexpr u32 kUmip = 1u << 2;  // CPUID 7, ECX
-  u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
-  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ecx & kUmip)) return false;
   constexpr Feature kInstructions[] = {
       Feature::kSse2,   Feature::kSse3,   Feature::kSsse3,  Feature::kSse41,   Feature::kSse42,
       Feature::kPopcnt, Feature::kCx16,   Feature::kMovbe,  Feature::kAes,     Feature::kPclmulqdq,

@@ -1,9 +1,6 @@
 // Direct execution on a bare vCPU: user code runs in a stub process until UD2, whose handler halts. What is
 // looked at is what only the host could have got wrong: state that travels, page tables, and what user code
 // must not see.
-#include <asm/hwcap2.h>
-#include <sys/auxv.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -328,7 +325,6 @@ TEST_CASE("direct execution: bases and selectors that the host refuses to set ar
   std::vector<u8> code;
   u64 base = 0;
   SUBCASE("a segment base of the kernel's half") {
-    if (!(::getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) return;
     base = 0xffff'8000'0000'0000;
     // mov rax, base; wrfsbase rax
     code = {0x48, 0xb8, 0, 0, 0, 0, 0, 0x80, 0xff, 0xff, 0xf3, 0x48, 0x0f, 0xae, 0xd0};
@@ -397,10 +393,10 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   const core::CpuModel model = std::get<core::CpuModel>(core::parse_cpu_model("max"));
   core::Counters counters;
   const Decoder decoder(model, 64, counters);
-  const auto scan = [&](std::initializer_list<u8> bytes, u32 at = 1000) {
+  const auto scan = [&](std::initializer_list<u8> bytes, u32 at = 1000, bool umip = true) {
     std::vector<u8> page(core::kPageSize, 0x90);
     std::copy(bytes.begin(), bytes.end(), page.begin() + at);
-    return direct::sensitive_instructions(page, decoder);
+    return direct::sensitive_instructions(page, decoder, umip);
   };
   using Found = std::vector<u16>;
   CHECK(scan({}) == Found{});
@@ -422,6 +418,19 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   CHECK(scan({0x0f, 0xc7, 0x64}, 4093) == Found{4093});                // goes on on the next page
   CHECK(scan({0x0f, 0xc7}, 4094) == Found{4094});
   CHECK(scan({0x0f, 0xa2}, 4094) == Found{4094});
+  CHECK(scan({0xf3, 0x48, 0x0f, 0xae, 0xd0}) == Found{1000});  // wrfsbase rax
+  CHECK(scan({0x0f, 0x01, 0x0c, 0x24}) == Found{1000});        // sidt [rsp]
+  CHECK(scan({0x0f, 0x01, 0xe0}) == Found{1000});              // smsw eax
+
+  constexpr bool kNoUmip = false;
+  CHECK(scan({}, 0, kNoUmip) == Found{});
+  CHECK(scan({0x0f, 0xa2}, 1000, kNoUmip) == Found{1000});
+  CHECK(scan({0x0f, 0x01, 0x0c, 0x24}, 1000, kNoUmip) == std::nullopt);
+  CHECK(scan({0xb8, 0x0f, 0x01, 0, 0}, 1000, kNoUmip) == std::nullopt);  // mov eax, 10fh: sgdt [rax] within
+  CHECK(scan({0xb8, 0x0f, 0x01, 0x10, 0}, 1000, kNoUmip) == Found{});    // lgdt faults
+  CHECK(scan({0x0f, 0x01}, 4094, kNoUmip) == std::nullopt);
+  CHECK(scan({0x0f}, 4095, kNoUmip) == std::nullopt);
+  CHECK(scan({0x0f}, 4095) == Found{});
 }
 
 }  // namespace doppel::jit::test
