@@ -18,7 +18,7 @@ namespace {
 
 // Programs that see one another's translations; a replay starts where the group does. A group runs in a
 // process of its own, which may crash.
-constexpr u64 kGroup = 32;
+constexpr u64 kGroup = 1024;
 
 struct Options {
   u64 seed = 1, count = 1000, first = 0, failures = 5;
