@@ -77,4 +77,4 @@ mkdir -p "$out"
 make_kernel
 make_initramfs
 make_modules disk virtio_pci virtio_blk ata_piix sd_mod sr_mod isofs
-make_modules net virtio_pci virtio_net virtio_rng virtio_console virtio_balloon
+make_modules net virtio_pci virtio_net virtio_rng virtio_console virtio_balloon vmw_vsock_virtio_transport

@@ -4,7 +4,9 @@ import contextlib
 import http.server
 import os
 import pathlib
+import selectors
 import socket
+import subprocess
 import tempfile
 import threading
 
@@ -21,16 +23,28 @@ for server in $dns; do echo nameserver $server >> /etc/resolv.conf; done
 """
 
 
-def initramfs(folder, base=None, modules="net_modules.cpio"):
+# What runs in guests, made by the build.
+PROGRAM = pathlib.Path(guest.program).absolute().parents[2] / "tests/guests/net_program"
+
+
+def archive(path):
+    """A cpio archive with a file in its root."""
+    return subprocess.run(["cpio", "--quiet", "--create", "--format=newc", "--owner=+0:+0"], input=path.name.encode(),
+                          cwd=path.parent, stdout=subprocess.PIPE, check=True).stdout
+
+
+def initramfs(folder, base=None, modules="net_modules.cpio", more=()):
+    """Of the test guest, with drivers and `more` archives; net_program is in its root."""
     path = pathlib.Path(folder) / "net-initramfs.cpio"
-    path.write_bytes((base or guest.initramfs).read_bytes() + (guest.guests / modules).read_bytes())
+    path.write_bytes((base or guest.initramfs).read_bytes() + (guest.guests / modules).read_bytes() + archive(PROGRAM) +
+                     b"".join((guest.guests / name).read_bytes() for name in more))
     return path
 
 
-def boot(folder, *options, append="console=ttyS0 quiet", **more):
+def boot(folder, *options, append="console=ttyS0 quiet", archives=(), **more):
     engine = ["--engine", *guest.engine] if guest.engine else []
-    return guest.Doppel("run", "--kernel", guest.kernel, "--initrd", initramfs(folder), "--append", append, *engine,
-                        *options, **more)
+    return guest.Doppel("run", "--kernel", guest.kernel, "--initrd", initramfs(folder, more=archives), "--append", append,
+                        *engine, *options, **more)
 
 
 def up(doppel, address=None, interface="eth0"):
@@ -80,6 +94,50 @@ def web_server(folder):
     finally:
         server.shutdown()
         server.server_close()
+
+
+class GreetingServer:
+    """Says hello to whoever connects on several ports in a row. Connections to odd ones of them it closes, those to even
+    ones it leaves to the client to close."""
+
+    PORTS = 8
+
+    def __init__(self):
+        self.listening, self.port = self.bind()
+        self.selector = selectors.DefaultSelector()
+        for number, one in enumerate(self.listening):
+            one.listen(1024)
+            one.setblocking(False)
+            self.selector.register(one, selectors.EVENT_READ, number)
+        self.accepted = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def bind(self):
+        while True:
+            port = free_port()
+            sockets = [socket.socket() for _ in range(self.PORTS)]
+            try:
+                for number, one in enumerate(sockets):
+                    one.bind(("127.0.0.1", port + number))
+                return sockets, port
+            except (OSError, OverflowError):
+                for one in sockets:
+                    one.close()
+
+    def serve(self):
+        while True:
+            for key, _ in self.selector.select():
+                if key.data is None:
+                    self.selector.unregister(key.fileobj)
+                    key.fileobj.close()
+                    continue
+                connection = key.fileobj.accept()[0]
+                self.accepted += 1
+                connection.sendall(b"hello\n")
+                if key.data % 2:
+                    connection.close()
+                else:
+                    self.selector.register(connection, selectors.EVENT_READ)
 
 
 class Folder:
