@@ -144,8 +144,8 @@ UserNetwork::UserNetwork(NetPort& port, const UserNetworkConfig& config)
     throw NetworkError(fmt::format("hostfwd={}: the host's port cannot be opened: {}; use another",
                                    forward.text, std::strerror(error)));
   }
-  // libslirp's two buffers of a connection: mapped each by itself, they cost only what is used of them, and go
-  // back to the host with the connection.
+  // libslirp's two buffers of a connection: mapped each by itself, they cost only what is used of them, and
+  // go back to the host with the connection.
   ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   port_.connect([this] { wake_.set(); }, true);
   thread_ = std::thread([this] { run(); });
