@@ -117,11 +117,6 @@ void deliver_fragments(const NetFrame& frame, const Packet& packet,
 
 }  // namespace
 
-bool is_fragment(NetFrame& frame) {
-  const auto packet = ipv4(frame);
-  return packet && fragmented(*packet);
-}
-
 void ask_for_large_segments(NetFrame& frame, u16 segment) {
   const auto packet = ipv4(frame);
   if (!packet || !whole_tcp(*packet)) return;

@@ -12,9 +12,6 @@ namespace doppel::devices {
 inline constexpr std::size_t kWireMtu = 1500;
 inline constexpr u16 kWireSegment = kWireMtu - 40;
 
-// Whether it is a fragment of an IPv4 packet.
-[[nodiscard]] bool is_fragment(NetFrame& frame);
-
 // In a frame with a SYN of a guest that takes large segments: asks for `segment` bytes where it asks for what
 // the wire carries. Then both ends know what they do, and kWireSegment is what the guest would have had.
 void ask_for_large_segments(NetFrame& frame, u16 segment);

@@ -26,10 +26,6 @@ using core::LogCategory;
 // 64 KiB, so that both sides have work.
 constexpr u16 kLargeSegment = 32 * 1024 - 40;
 
-// libslirp keeps every fragment for 30 s, and each costs it two pages at least: a guest gets so many of them,
-// and so many more in a second.
-constexpr double kFragments = 8192, kFragmentsPerSecond = 1000;
-
 in_addr address(u8 last) {
   return {htonl(0x0a00'0200u | last)};  // 10.0.2.last
 }
@@ -46,6 +42,12 @@ i64 now_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return i64{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+bool is_listening(int fd) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value != 0;
 }
 
 constexpr std::pair<int, short> kEvents[] = {{SLIRP_POLL_IN, POLLIN},
@@ -79,13 +81,18 @@ struct UserNetwork::Callbacks {
   static void timer_mod(void* timer, int64_t deadline_ms, void*) {
     static_cast<SlirpTimer*>(timer)->deadline_ms = deadline_ms;
   }
-  static void ignore_fd(int, void*) {}
+  // Of what is listening it says nothing. One that could not be made is "closed" as -1.
+  static void register_poll_fd(int, void* opaque) { self(opaque).limits_.opened(); }
+  static void unregister_poll_fd(int fd, void* opaque) {
+    if (fd >= 0) self(opaque).limits_.closed();
+  }
   static void notify(void*) {}
 
   static int add_poll(int fd, int events, void* opaque) {
     pollfd entry{fd, 0, 0};
     for (const auto& [theirs, ours] : kEvents)
       if (events & theirs) entry.events |= ours;
+    if (self(opaque).limits_.full() && is_listening(fd)) entry.events = 0;
     auto& polled = self(opaque).polled_;
     polled.push_back(entry);
     return static_cast<int>(polled.size() - 1);
@@ -104,15 +111,14 @@ struct UserNetwork::Callbacks {
                                      .timer_new = timer_new,
                                      .timer_free = timer_free,
                                      .timer_mod = timer_mod,
-                                     .register_poll_fd = ignore_fd,
-                                     .unregister_poll_fd = ignore_fd,
+                                     .register_poll_fd = register_poll_fd,
+                                     .unregister_poll_fd = unregister_poll_fd,
                                      .notify = notify,
                                      .init_completed = nullptr,
                                      .timer_new_opaque = nullptr};
 };
 
-UserNetwork::UserNetwork(NetPort& port, const UserNetworkConfig& config)
-    : port_(port), fragments_left_(kFragments), fragments_counted_(std::chrono::steady_clock::now()) {
+UserNetwork::UserNetwork(NetPort& port, const UserNetworkConfig& config) : port_(port) {
   const auto text = [](const std::string& value) { return value.empty() ? nullptr : value.c_str(); };
   SlirpConfig slirp{};
   slirp.version = 1;
@@ -179,21 +185,10 @@ void UserNetwork::run() {
 void UserNetwork::feed() {
   NetFrame frame;
   while (!stop_ && port_.can_deliver() && port_.take(frame)) {
-    if (!accept(frame)) continue;
+    if (!limits_.accept(frame)) continue;
     if (port_.guest_takes_large()) ask_for_large_segments(frame, kLargeSegment);
     slirp_input(slirp_, frame.bytes.data(), static_cast<int>(frame.bytes.size()));
   }
-}
-
-bool UserNetwork::accept(NetFrame& frame) {
-  if (!is_fragment(frame)) return true;
-  const auto now = std::chrono::steady_clock::now();
-  const double passed = std::chrono::duration<double>(now - fragments_counted_).count();
-  fragments_counted_ = now;
-  fragments_left_ = std::min(kFragments, fragments_left_ + passed * kFragmentsPerSecond);
-  if (fragments_left_ < 1) return false;
-  fragments_left_ -= 1;
-  return true;
 }
 
 int UserNetwork::timeout_ms(u32 wanted) const {

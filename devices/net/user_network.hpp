@@ -1,16 +1,16 @@
 // User-mode NAT: the guest sees a router with DHCP, DNS and TFTP at 10.0.2.2, and its connections become this
-// process's own, so that no privilege is needed. libslirp does the protocols; here are its thread, its timers
-// and the bounds on what a guest can make it keep. Plugged into a NetPort by the machine.
+// process's own, so that no privilege is needed. libslirp does the protocols; here are its thread and its
+// timers. Plugged into a NetPort by the machine.
 #pragma once
 
 #include <poll.h>
 
 #include <atomic>
-#include <chrono>
 #include <list>
 #include <thread>
 #include <vector>
 
+#include "devices/net/nat_limits.hpp"
 #include "devices/net/net_port.hpp"
 #include "devices/net/network.hpp"
 #include "devices/net/user_network_config.hpp"
@@ -37,7 +37,6 @@ class UserNetwork final : public Network {
   void run();
   // Frames from the guest, as long as their answers find room.
   void feed();
-  [[nodiscard]] bool accept(NetFrame& frame);
   void run_timers();
   [[nodiscard]] int timeout_ms(u32 wanted) const;
 
@@ -46,8 +45,7 @@ class UserNetwork final : public Network {
   std::list<SlirpTimer> timers_;
   std::vector<pollfd> polled_;
   Slirp* slirp_ = nullptr;
-  double fragments_left_;
-  std::chrono::steady_clock::time_point fragments_counted_;
+  NatLimits limits_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

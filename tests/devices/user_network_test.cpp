@@ -1,0 +1,168 @@
+#include "devices/net/user_network.hpp"
+
+#include <arpa/inet.h>
+#include <doctest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <iterator>
+#include <thread>
+#include <vector>
+
+#include "devices/net/checksum.hpp"
+#include "devices/storage/file_io.hpp"
+
+using namespace doppel;
+using namespace doppel::devices;
+
+namespace {
+
+constexpr u8 kTcp = 6, kUdp = 17;
+constexpr u8 kSyn = 2, kRst = 4;
+
+u16 get16(const NetFrame& frame, std::size_t at) {
+  return static_cast<u16>(frame.bytes[at] << 8 | frame.bytes[at + 1]);
+}
+// 10.0.2.15, by hand, on a user network whose process may have few descriptors.
+class Guest {
+ public:
+  static constexpr rlim_t kFiles = 400;
+
+  Guest() {
+    ::getrlimit(RLIMIT_NOFILE, &limit_);
+    const rlimit lower{kFiles, limit_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &lower);
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(::bind(server_.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) == 0);
+    CHECK(::listen(server_.get(), 4096) == 0);
+    socklen_t size = sizeof any;
+    CHECK(::getsockname(server_.get(), reinterpret_cast<sockaddr*>(&any), &size) == 0);
+    server_port = ntohs(any.sin_port);
+    // The NAT learns where 10.0.2.15 is.
+    send(ethernet(0x0806,
+                  {0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2}));
+  }
+  ~Guest() { ::setrlimit(RLIMIT_NOFILE, &limit_); }
+
+  void segment(u16 port, u8 flags, u32 sequence, u32 acknowledged = 0, std::size_t size = 0) {
+    std::vector<u8> tcp(20 + size);
+    put16(tcp, 0, port);
+    put16(tcp, 2, server_port);
+    put32(tcp, 4, sequence);
+    put32(tcp, 8, acknowledged);
+    tcp[12] = 5 << 4;
+    tcp[13] = flags;
+    put16(tcp, 14, 0xffff);
+    send(ipv4(kTcp, std::move(tcp), 16));
+  }
+  void datagram(u16 port, std::size_t size) {
+    std::vector<u8> udp(8 + size);
+    put16(udp, 0, port);
+    put16(udp, 2, server_port);
+    put16(udp, 4, static_cast<u16>(udp.size()));
+    send(ipv4(kUdp, std::move(udp), 6));
+  }
+  // The next TCP segment for a port of the guest, with one of these flags.
+  bool hear(u16 port, u8 flags, NetFrame& out, int milliseconds = 5000) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+    while (std::chrono::steady_clock::now() < end) {
+      const NetFrame* frame = socket.received();
+      if (!frame) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        continue;
+      }
+      const bool wanted = frame->bytes.size() >= 54 && get16(*frame, 12) == 0x0800 &&
+                          frame->bytes[23] == kTcp && get16(*frame, 36) == port &&
+                          (frame->bytes[47] & flags) != 0;
+      out = *frame;
+      socket.pop();
+      if (wanted) return true;
+    }
+    return false;
+  }
+  // Everything that was sent has been looked at.
+  void settle() {
+    while (!socket.can_send()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    while (socket.received()) socket.pop();
+  }
+  static std::size_t descriptors() {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+  }
+
+  u16 server_port = 0;
+  NetPort socket{[](const std::function<void()>& work) { work(); }};
+
+ private:
+  static void put16(std::vector<u8>& bytes, std::size_t at, u16 value) {
+    bytes[at] = static_cast<u8>(value >> 8);
+    bytes[at + 1] = static_cast<u8>(value);
+  }
+  static void put32(std::vector<u8>& bytes, std::size_t at, u32 value) {
+    put16(bytes, at, static_cast<u16>(value >> 16));
+    put16(bytes, at + 2, static_cast<u16>(value));
+  }
+  static std::vector<u8> ethernet(u16 type, const std::vector<u8>& payload) {
+    std::vector<u8> frame{0x52, 0x55, 10, 0, 2, 2, 2, 0, 0, 0, 0, 9};
+    frame.push_back(static_cast<u8>(type >> 8));
+    frame.push_back(static_cast<u8>(type));
+    frame.insert(frame.end(), payload.begin(), payload.end());
+    return frame;
+  }
+  // `field`: where the payload has its checksum.
+  static std::vector<u8> ipv4(u8 protocol, std::vector<u8> payload, std::size_t field) {
+    std::vector<u8> ip{0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 2, 15, 10, 0, 2, 2};
+    put16(ip, 2, static_cast<u16>(ip.size() + payload.size()));
+    const u16 ip_sum = static_cast<u16>(~checksum_add(ip));
+    std::memcpy(&ip[10], &ip_sum, sizeof ip_sum);
+    const u8 tail[] = {0, protocol, static_cast<u8>(payload.size() >> 8), static_cast<u8>(payload.size())};
+    const u16 pseudo = checksum_add(tail, checksum_add({ip.data() + 12, 8}));
+    std::memcpy(&payload[field], &pseudo, sizeof pseudo);
+    CHECK(complete_checksum(payload, 0, field));
+    ip.insert(ip.end(), payload.begin(), payload.end());
+    return ethernet(0x0800, ip);
+  }
+  void send(const std::vector<u8>& bytes) {
+    while (!socket.can_send()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    socket.send(NetFrame(bytes.data(), bytes.size()));
+  }
+
+  rlimit limit_{};
+  FileDescriptor server_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  UserNetwork network_{socket, UserNetworkConfig{}};
+};
+
+}  // namespace
+
+TEST_CASE("a flood of connections gets half of the descriptors, and they come back") {
+  Guest guest;
+  const std::size_t before = Guest::descriptors();
+  constexpr u16 kFirst = 2000, kCount = 5000;
+  for (u16 port = kFirst; port < kFirst + kCount; ++port) guest.segment(port, kSyn, 100);
+  guest.settle();
+  CHECK(Guest::descriptors() - before == Guest::kFiles / 2);
+  // Datagrams still pass: names are found.
+  guest.datagram(1999, 100);
+  guest.settle();
+  CHECK(Guest::descriptors() - before == Guest::kFiles / 2 + 1);
+  for (u16 port = kFirst; port < kFirst + kCount; ++port) guest.segment(port, kRst, 101);
+  guest.settle();
+  CHECK(Guest::descriptors() - before == 1);
+  NetFrame answer;
+  guest.segment(1000, kSyn, 100);
+  CHECK(guest.hear(1000, kSyn, answer));
+}
+
+TEST_CASE("a flood of datagrams gets three quarters of the descriptors") {
+  Guest guest;
+  const std::size_t before = Guest::descriptors();
+  for (u16 port = 2000; port < 7000; ++port) guest.datagram(port, 1000);
+  guest.settle();
+  CHECK(Guest::descriptors() - before == Guest::kFiles / 4 * 3);
+}
