@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>
@@ -150,14 +151,15 @@ std::variant<std::optional<NetConfig>, std::string> parse_net(const std::string&
   words.erase(words.begin());
   NetConfig net;
   if (kind == "none" && words.empty()) return std::nullopt;
-  if (kind == "tap") {
+  if (kind == "tap" || kind.starts_with("tap=")) {
     net.kind = NetConfig::Kind::kTap;
+    net.name = kind.substr(std::min<std::size_t>(kind.size(), 4));
   } else if (kind.starts_with("link=")) {
     net.kind = NetConfig::Kind::kLink;
     net.name = kind.substr(5);
   } else if (kind != "user") {
     return fmt::format("{} {}: not known; did you mean \"{}\"?", option, text,
-                       core::nearest_spelling(kind, {"user", "none", "link=NAME", "tap"}));
+                       core::nearest_spelling(kind, {"user", "none", "link=NAME", "tap=NAME"}));
   }
   for (const std::string& word : words) {
     const auto [name, value] = name_and_value(word);

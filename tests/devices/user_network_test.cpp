@@ -87,9 +87,10 @@ class Guest {
   }
   // Everything that was sent has been looked at.
   void settle() {
-    while (!socket.can_send()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    while (socket.received()) socket.pop();
+    for (int i = 0; i < 300; ++i) {
+      while (socket.received()) socket.pop();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
   static std::size_t descriptors() {
     const std::filesystem::directory_iterator all("/proc/self/fd");
@@ -129,7 +130,11 @@ class Guest {
     return ethernet(0x0800, ip);
   }
   void send(const std::vector<u8>& bytes) {
-    while (!socket.can_send()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    // The network waits while its answers find no room.
+    while (!socket.can_send()) {
+      while (socket.received()) socket.pop();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     socket.send(NetFrame(bytes.data(), bytes.size()));
   }
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 import unittest
+import urllib.request
 
 import guest
 import net_guest
@@ -39,6 +40,15 @@ def answer(port, text=b"", seconds=60):
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def cannot_make_tap(name):
+    """Makes a tap interface; why it cannot be made, or nothing."""
+    if not shutil.which("ip"):
+        return "no ip program (Debian's iproute2)"
+    done = subprocess.run(["ip", "tuntap", "add", name, "mode", "tap"], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    return f"no tap interface here: {done.stdout.strip()}" if done.returncode else ""
 
 
 class Network(net_guest.Folder, unittest.TestCase):
@@ -160,6 +170,36 @@ class Network(net_guest.Folder, unittest.TestCase):
             with net_guest.boot(self.path, "--net", f"link={name}") as third:
                 net_guest.up(third, "10.1.0.3/24")
                 self.assertIn(" 0% packet loss", third.command("ping -c 3 10.1.0.2"))
+
+    def test_tap(self):
+        name = f"dp{os.getpid()}"
+        reason = cannot_make_tap(name)
+        if reason:
+            self.skipTest(reason)
+        try:
+            subprocess.run(["ip", "addr", "add", "198.18.77.1/30", "dev", name], check=True)
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+            with net_guest.boot(self.path, "--net", f"tap={name}") as doppel:
+                net_guest.up(doppel, "198.18.77.2/30")
+                self.assertIn(" 0% packet loss", doppel.command("ping -c 3 198.18.77.1"))
+                doppel.command("head -c 20000000 /dev/urandom > /tmp/file; httpd -h /tmp")
+                digest = doppel.command("sha256sum < /tmp/file").split()[0]
+                with urllib.request.urlopen("http://198.18.77.2/file", timeout=60) as answered:
+                    self.assertEqual(hashlib.sha256(answered.read()).hexdigest(), digest)
+                # The host's end goes down and comes back.
+                subprocess.run(["ip", "link", "set", name, "down"], check=True)
+                doppel.command("ping -c 2 -W 1 198.18.77.1")
+                subprocess.run(["ip", "link", "set", name, "up"], check=True)
+                self.assertIn(" 0% packet loss", doppel.command("sleep 1; ping -c 3 198.18.77.1"))
+                # A second machine cannot have it.
+                other = subprocess.run([guest.program, "run", "--kernel", guest.kernel, "--net", f"tap={name}"],
+                                       timeout=60, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT, check=False)
+                self.assertEqual((other.returncode, other.stdout.count("\n")), (2, 1), other.stdout)
+                doppel.type("poweroff -f\n")
+                self.assertEqual(doppel.finish(), 0)
+        finally:
+            subprocess.run(["ip", "link", "delete", name], check=False)
 
     def test_what_is_wrong_is_said(self):
         with socket.socket() as taken:
