@@ -19,7 +19,7 @@ Peripherals::Peripherals(const PeripheralConfig& config, PcBoard& board, core::C
   for (const auto& share : config.shares) {
     try {
       insert(*shares_.emplace_back(
-          std::make_unique<Virtio9p>(SharedFolder(share.path, share.read_only), share.tag)));
+          std::make_unique<Virtio9p>(SharedFolder(share.path, share.read_only), share.tag, post_)));
     } catch (const ShareError& error) {
       throw ConfigError(fmt::format("--share {}={}.", share.tag, error.what()));
     }

@@ -22,19 +22,39 @@ u8 Virtio9p::read_config(u32 offset) {
   return offset - 2 < tag_.size() ? static_cast<u8>(tag_[offset - 2]) : u8{0};
 }
 
+// A driver has no more in flight than its queue holds; of one that has, the rest waits.
 void Virtio9p::notified(u16 index) {
-  std::vector<u8> message;
-  transport_->serve(index, [&](const VirtioChain& chain) -> std::optional<u32> {
+  Virtqueue* queue = transport_->queue(index);
+  while (queue && in_flight_ < kQueueSize) {
+    VirtioChain chain;
+    const auto taken = queue->take(chain);
+    if (taken == Virtqueue::Taken::kNone) return;
     const u64 room = chain.writable_size();
-    if (room < kSmallest) return std::nullopt;
-    message.resize(std::min<u64>(chain.readable_size(), SharedFolder::kLargestMessage));
+    if (taken == Virtqueue::Taken::kBroken || room < kSmallest) return transport_->needs_reset();
+    std::vector<u8> message(std::min<u64>(chain.readable_size(), SharedFolder::kLargestMessage));
     message.resize(chain.read_front(message));
-    return static_cast<u32>(chain.write_front(folder_.answer(message, room)));
-  });
+    ++in_flight_;
+    folder_.submit(std::move(message), room,
+                   [this, chain = std::move(chain)](std::span<const u8> answer) { finish(chain, answer); });
+  }
+}
+
+void Virtio9p::finish(const VirtioChain& chain, std::span<const u8> answer) {
+  const bool held = in_flight_-- == kQueueSize;
+  Virtqueue* queue = transport_->queue(0);
+  if (!queue) return;
+  queue->give_back(chain, static_cast<u32>(chain.write_front(answer)));
+  transport_->announce(0);
+  if (held) notified(0);
+}
+
+void Virtio9p::reset() {
+  folder_.reset();
+  in_flight_ = 0;
 }
 
 void Virtio9p::snapshot(core::SnapshotIo& io) {
-  if (io.loading()) folder_.reset();
+  if (io.loading()) reset();
 }
 
 }  // namespace doppel::devices

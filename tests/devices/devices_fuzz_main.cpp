@@ -112,10 +112,14 @@ class ShareGuest final : public VirtioFuzz {
     set(at, place, static_cast<u32>(message.size()));
   }
 
+  void happen() override {
+    if (random.below(8) == 0) model_.quiesce();
+  }
+
   TwoFolders folders_;
   std::string before_;
   NinePNoise noise_;
-  Virtio9p model_{SharedFolder(folders_.shared, false), "fuzz"};
+  Virtio9p model_{SharedFolder(folders_.shared, false), "fuzz", [](const std::function<void()>&) {}};
   VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
 };
 

@@ -1,5 +1,11 @@
 #include "devices/virtio/virtio_9p.hpp"
 
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
 #include "tests/devices/share/nine_p_client.hpp"
 #include "tests/devices/virtio_mischief.hpp"
 
@@ -14,10 +20,31 @@ constexpr u64 kAsk = 0x10'0000, kTell = 0x20'0000;
 struct NinePHost : VirtioHost {
   NinePHost() { attach(function); }
   TwoFolders folders;
-  Virtio9p model{SharedFolder(folders.shared, false), "work"};
+  // Answers are waited for, so that nothing need be posted.
+  void notify(u16 = 0) {
+    VirtioHost::notify();
+    model.quiesce();
+  }
+  // Waits until the folder's thread has something to hand back.
+  std::function<void()> posted_work() {
+    std::unique_lock guard(posted_mutex);
+    REQUIRE(posted_changed.wait_for(guard, std::chrono::seconds(10), [this] { return posted != nullptr; }));
+    return std::exchange(posted, nullptr);
+  }
+  std::mutex posted_mutex;
+  std::condition_variable posted_changed;
+  std::function<void()> posted;
+  std::thread::id poster;
+  Virtio9p model{SharedFolder(folders.shared, false), "work", [this](std::function<void()> work) {
+                   const std::lock_guard guard(posted_mutex);
+                   posted = std::move(work);
+                   poster = std::this_thread::get_id();
+                   posted_changed.notify_all();
+                 }};
   VirtioPci function{model, ram, mmio, msi(), counters};
 };
-const Mischief<NinePHost> kMischief{.queues = 1, .features = 1};
+const Mischief<NinePHost> kMischief{
+    .queues = 1, .features = 1, .provoke = [](NinePHost& host, u16) { host.notify(); }};
 
 }  // namespace
 
@@ -111,6 +138,43 @@ TEST_CASE("a reset forgets what was open") {
       CHECK(m.load<u8>(kTell + 4) == answer);
     }
   }
+}
+
+TEST_CASE("messages are answered on another thread, in order, and written on the vCPU's") {
+  NinePHost m;
+  REQUIRE(m.start(kFeatureVersion1, 8));
+  DriverQueue queue(m, false, 8);
+  const auto ask = [&](u64 place, const NinePMessage& message) {
+    CHECK(m.ram.write(kAsk + place, message.bytes));
+    queue.add({{kAsk + place, static_cast<u32>(message.bytes.size()), false}, {kTell + place, 4096, true}});
+  };
+  ask(0, NinePMessage(kVersion).put<u32>(8192).text("9P2000.L"));
+  ask(0x1000, NinePMessage(kAttach).put<u32>(0).put(~0u).text("").text("").put<u32>(0));
+  ask(0x2000, NinePMessage(kClunk).put<u32>(0));
+  m.VirtioHost::notify();
+  const auto work = m.posted_work();
+  CHECK(m.poster != std::this_thread::get_id());
+  CHECK(queue.used().empty());
+  CHECK(m.load<u32>(kTell) == 0);
+  work();
+  m.model.quiesce();
+  CHECK(queue.used() == std::vector<u32>{21, 20, 7});
+}
+
+TEST_CASE("what a reset finds in flight is not answered after it") {
+  NinePHost m;
+  REQUIRE(m.start(kFeatureVersion1, 8));
+  DriverQueue queue(m, false, 8);
+  const NinePMessage message = NinePMessage(kVersion).put<u32>(8192).text("9P2000.L");
+  CHECK(m.ram.write(kAsk, message.bytes));
+  queue.add({{kAsk, static_cast<u32>(message.bytes.size()), false}, {kTell, 100, true}});
+  m.VirtioHost::notify();
+  const auto work = m.posted_work();
+  REQUIRE(m.start(kFeatureVersion1, 8));
+  work();
+  m.model.quiesce();
+  CHECK(queue.used().empty());
+  CHECK(m.load<u32>(kTell) == 0);
 }
 
 TEST_CASE("9P transport and hostile rings") {
