@@ -51,7 +51,8 @@ inline constexpr u32 kPciSlotVga = 2;  // where firmware and QEMU's guests look 
 
 inline constexpr u32 kSlotNetworkCards = 3;  // the first of the network cards' slots, one each
 inline constexpr u32 kMostNetworkCards = 5;
-inline constexpr u32 kSlotVirtioOthers = 24;  // the first slot of entropy source, balloon, console, shares
+inline constexpr u32 kSlotVirtioOthers =
+    24;  // the first slot of entropy source, balloon, console, shares, vsock
 inline constexpr u32 kMostVirtioOthers = 8;
 
 // --- Physical memory.

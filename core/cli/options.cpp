@@ -194,6 +194,29 @@ std::string parse_peripherals(const std::string& console, const std::vector<std:
   return "";
 }
 
+// "" if it is right.
+std::string parse_vsock(const std::string& text, std::optional<machine::PeripheralConfig::Vsock>& vsock) {
+  constexpr u32 kFirstCid = 3;  // those below are the hypervisor's and the host's
+  constexpr std::size_t kLongestPath = 107 - sizeof "_4294967295" + 1;
+  vsock.emplace();
+  bool good = true;
+  for (const std::string& word : split_at_commas(text)) {
+    const auto [name, value] = name_and_value(word);
+    const char* const end = value.data() + value.size();
+    if (name == "socket")
+      vsock->path = value;
+    else if (name == "cid")
+      good = std::from_chars(value.data(), end, vsock->cid).ptr == end && good;
+    else
+      good = false;
+  }
+  if (!good || vsock->cid < kFirstCid || vsock->cid == ~u32{0} || vsock->path.empty())
+    return fmt::format("--vsock {}: write cid=N,socket=PATH, with N from {} on.", text, kFirstCid);
+  if (vsock->path.size() > kLongestPath)
+    return fmt::format("--vsock: the path of the socket must have {} characters at most.", kLongestPath);
+  return "";
+}
+
 ExitNow usage(const std::string& sentence) {
   return {machine::kExitUsage, "doppel: " + sentence + "\n"};
 }
@@ -270,7 +293,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   std::vector<std::string> nic_words;
   run->add_option("--nic", nic_words)->allow_extra_args(false)->group("");
   std::vector<std::string> port_words, share_words;
-  std::string console;
+  std::string console, vsock;
   run->add_flag("--rng", options.peripherals.rng, "virtio entropy source");
   run->add_flag("--balloon", options.peripherals.balloon,
                 "virtio balloon: memory that the guest does not use goes back to the host");
@@ -284,6 +307,10 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
                   "Folder that the guest mounts by its tag (virtio 9p): TAG=DIR[,ro]; may be repeated")
       ->type_name("TAG=DIR[,ro]")
       ->allow_extra_args(false);
+  run->add_option("--vsock", vsock,
+                  "Stream connections between programs of guest and host (virtio vsock): "
+                  "cid=N,socket=PATH")
+      ->type_name("cid=N,socket=PATH");
   run->add_flag("--snapshot", snapshot, "Throw away in the end what the guest writes to its disks");
   for (auto* command : {run, selftest}) {
     command->add_option("-m,--memory", memory, "Guest RAM; a plain number is MiB")
@@ -387,6 +414,9 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   if (const std::string mistake = parse_peripherals(console, port_words, share_words, options.peripherals);
       !mistake.empty())
     return usage(mistake);
+  if (!vsock.empty())
+    if (const std::string mistake = parse_vsock(vsock, options.peripherals.vsock); !mistake.empty())
+      return usage(mistake);
   const bool bootable = !options.bios.empty() || !options.nvram.empty() || !boot.empty() ||
                         !options.disks.empty();  // by firmware
   if (run->parsed() && options.kernel.empty() && !bootable)

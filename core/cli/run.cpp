@@ -238,7 +238,7 @@ int run_machine(const RunOptions& options) {
   const auto work = boost::asio::make_work_guard(events);
   std::thread event_thread([&] { events.run(); });
   if (options.sandbox)
-    machine::enter_sandbox({.network = !options.nets.empty(),
+    machine::enter_sandbox({.network = !options.nets.empty() || options.peripherals.vsock.has_value(),
                             .files = !options.viewers.control.empty(),
                             .folders = !options.peripherals.shares.empty(),
                             .direct_execution = vm.runs_directly()});

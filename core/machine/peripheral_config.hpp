@@ -2,6 +2,7 @@
 // command line, read by Peripherals.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,16 @@ struct PeripheralConfig {
     std::string tag, path;
     bool read_only = false;
   };
+  struct Vsock {
+    u32 cid;           // of the guest
+    std::string path;  // the host's socket
+  };
 
   bool rng = false, balloon = false;
   std::string console;  // where hvc0 goes: a file; empty: nowhere
   std::vector<Port> ports;
   std::vector<Share> shares;
+  std::optional<Vsock> vsock;
 };
 
 }  // namespace doppel::machine

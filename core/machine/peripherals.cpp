@@ -24,6 +24,11 @@ Peripherals::Peripherals(const PeripheralConfig& config, PcBoard& board, core::C
       throw ConfigError(fmt::format("--share {}={}.", share.tag, error.what()));
     }
   }
+  if (config.vsock) {
+    vsock_listening_.emplace(ListeningSocket::unix_file("--vsock", config.vsock->path));
+    vsock_sockets_.emplace(vsock_listening_->fd(), config.vsock->path, post_);
+    insert(vsock_.emplace(config.vsock->cid, *vsock_sockets_, counters));
+  }
 }
 
 void Peripherals::insert(VirtioDevice& device) {

@@ -1,5 +1,5 @@
 // The machine's virtio devices besides disks and network cards: entropy source, balloon, console and ports,
-// shared folders. Made by Machine after the board; the board's PCI bus resets them.
+// shared folders, vsock. Made by Machine after the board; the board's PCI bus resets them.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/machine/console.hpp"
+#include "core/machine/listening_socket.hpp"
 #include "core/machine/pc_board.hpp"
 #include "core/machine/peripheral_config.hpp"
 #include "core/machine/port_socket.hpp"
@@ -18,6 +19,7 @@
 #include "devices/virtio/virtio_console.hpp"
 #include "devices/virtio/virtio_pci.hpp"
 #include "devices/virtio/virtio_rng.hpp"
+#include "devices/virtio/virtio_vsock.hpp"
 
 namespace doppel::machine {
 
@@ -51,6 +53,9 @@ class Peripherals {
   std::optional<devices::VirtioBalloon> balloon_;
   std::optional<devices::VirtioConsole> console_;
   std::vector<std::unique_ptr<devices::Virtio9p>> shares_;
+  std::optional<ListeningSocket> vsock_listening_;
+  std::optional<devices::VsockSockets> vsock_sockets_;
+  std::optional<devices::VirtioVsock> vsock_;
   std::vector<std::unique_ptr<devices::VirtioPci>> functions_;
 };
 

@@ -7,7 +7,7 @@ namespace doppel::machine {
 
 // What the machine goes on needing while it runs.
 struct SandboxConfig {
-  bool network = false;           // makes connections
+  bool network = false;           // makes connections: networks, vsock
   bool files = false;             // writes files that are not open yet: screenshots, shared folders
   bool folders = false;           // changes folders: shared ones
   bool direct_execution = false;  // makes stub processes and traces them

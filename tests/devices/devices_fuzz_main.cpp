@@ -1,14 +1,16 @@
 // A hostile guest for every device that is no disk and no network card: the virtio entropy source, balloon,
-// console and shared folder, and the chips of the board.
+// console, shared folder and vsock, and the chips of the board.
 //   fuzz_devices [--seconds N] [--seed N] [--only NAME]
 #include "devices/virtio/virtio_9p.hpp"
 #include "devices/virtio/virtio_balloon.hpp"
 #include "devices/virtio/virtio_console.hpp"
 #include "devices/virtio/virtio_rng.hpp"
+#include "devices/virtio/virtio_vsock.hpp"
 #include "tests/devices/pc_fuzz.hpp"
 #include "tests/devices/share/nine_p_noise.hpp"
 #include "tests/devices/share/two_folders.hpp"
 #include "tests/devices/virtio_fuzz.hpp"
+#include "tests/devices/vsock_fixture.hpp"
 
 using namespace doppel;
 using namespace doppel::core;
@@ -123,6 +125,55 @@ class ShareGuest final : public VirtioFuzz {
   VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
 };
 
+class VsockGuest final : public VirtioFuzz {
+ public:
+  explicit VsockGuest(u32 seed) : VirtioFuzz(seed, 3) {
+    attach(function_);
+    host_.listen(1);
+    function_.on_unfinished([this](std::function<void()> work) { later_.push_back(std::move(work)); });
+  }
+
+ private:
+  // A packet of one of a few connections.
+  void shape(u16 queue, u64 at, u32 position, u32) override {
+    if (queue != 1 || position != 0) return;
+    const u64 place = 0x10'0000 + random.below(16) * 0x1000;
+    VsockPacket packet{.source = 5, .destination = 2, .type = 1};
+    packet.source_port = static_cast<u32>(random.below(4));
+    packet.destination_port = random.below(2) ? 1 : (u32{1} << 30) + static_cast<u32>(random.below(8));
+    packet.operation = static_cast<u16>(random.below(9));
+    packet.size = static_cast<u32>(random.below(8) ? random.below(2000) : random.value());
+    packet.flags = static_cast<u32>(random.below(4));
+    packet.buffer = static_cast<u32>(random.below(4) ? 65536 : random.value());
+    packet.forwarded = static_cast<u32>(random.below(2) ? 0 : random.below(100'000));
+    if (random.below(64) == 0) packet.source = random.value();
+    (void)ram.write(place, {reinterpret_cast<const u8*>(&packet), sizeof packet});
+    set(at, place,
+        static_cast<u32>(sizeof packet + (random.below(16) ? packet.size % 2000 : random.below(100))));
+  }
+  void happen() override {
+    if (random.below(64) == 0 && programs_.size() < 16) {
+      programs_.push_back(host_.client());
+      ::fcntl(programs_.back().get(), F_SETFL, O_NONBLOCK);
+      VsockPrograms::write(programs_.back(), random.below(8) ? "CONNECT 3\n" : "CONNECT");
+    }
+    if (!programs_.empty()) {
+      const std::size_t one = random.below(programs_.size());
+      if (random.below(8) == 0) VsockPrograms::write(programs_[one], std::string(random.below(3000), 'x'));
+      if (random.below(64) == 0) programs_.erase(programs_.begin() + static_cast<std::ptrdiff_t>(one));
+    }
+    if (random.below(16) == 0) (void)host_.wait(0);
+    const auto work = std::exchange(later_, {});
+    for (const auto& one : work) one();
+  }
+
+  VsockPrograms host_;
+  std::vector<FileDescriptor> programs_;
+  std::vector<std::function<void()>> later_;
+  VirtioVsock model_{5, host_.sockets, counters};
+  VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -131,5 +182,6 @@ int main(int argc, char** argv) {
                     {"virtio_balloon", [](u32 seed) { return std::make_unique<BalloonGuest>(seed); }},
                     {"virtio_console", [](u32 seed) { return std::make_unique<ConsoleGuest>(seed); }},
                     {"virtio_9p", [](u32 seed) { return std::make_unique<ShareGuest>(seed); }},
+                    {"virtio_vsock", [](u32 seed) { return std::make_unique<VsockGuest>(seed); }},
                     {"pc", [](u32 seed) { return std::make_unique<PcFuzz>(seed); }, 50'000}});
 }
