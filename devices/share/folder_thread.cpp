@@ -17,6 +17,7 @@ FolderThread::~FolderThread() {
   }
   queues_->changed.notify_all();
   thread_.join();
+  queues_->answered.clear();  // posted calls may still come
 }
 
 void FolderThread::submit(std::vector<u8> message, std::size_t room, Done done) {

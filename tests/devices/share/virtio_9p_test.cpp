@@ -1,5 +1,6 @@
 #include "devices/virtio/virtio_9p.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -181,4 +182,22 @@ TEST_CASE("9P transport and hostile rings") {
   kMischief.descriptors(0);
   kMischief.rings(0);
   kMischief.noise(4);
+}
+
+TEST_CASE("an answer that is handed back after the device has gone is nobody's") {
+  TwoFolders folders;
+  std::function<void()> posted;
+  std::atomic<bool> answered{false};
+  bool done = false;
+  {
+    FolderThread folder(SharedFolder(folders.shared, false), [&](std::function<void()> work) {
+      posted = std::move(work);
+      answered = true;
+    });
+    folder.submit(NinePMessage(kVersion).put<u32>(8192).text("9P2000.L").bytes, 100,
+                  [&](std::span<const u8>) { done = true; });
+    while (!answered) std::this_thread::yield();
+  }
+  posted();
+  CHECK(!done);
 }
