@@ -141,6 +141,13 @@ struct alignas(64) PerProcessor {
 };
 PerProcessor per_processor[kMostProcessors];
 
+// Over all processors.
+u64 sum(volatile u32 PerProcessor::*field) {
+  u64 total = 0;
+  for (u32 i = 0; i < processors; ++i) total += load(per_processor[i].*field);
+  return total;
+}
+
 struct InterruptFrame;
 
 [[gnu::interrupt]] void on_count(InterruptFrame*) {
@@ -262,7 +269,6 @@ void wait_ticks(u64 ticks) {
 void start_others() {
   auto* to = reinterpret_cast<volatile u8*>(kTrampoline);
   for (const u8* from = trampoline_begin; from != trampoline_end; ++from) *to++ = *from;
-  store(arrived, 1u);
   send(kInit | kOthers);
   wait_ticks(1'000'000);
   send(kStartUp | kOthers | kTrampoline >> 12);
@@ -279,13 +285,20 @@ volatile u32 torn;
 alignas(64) volatile u32 counters[4];
 alignas(16) volatile u64 wide[2];
 
+void acquire() {
+  while (__atomic_exchange_n(&lock, 1u, __ATOMIC_ACQUIRE)) pause();
+}
+void release() {
+  store(lock, 0u);
+}
+
 void spinlock(u32 number) {
   for (u32 i = 0; i < number; ++i) {
-    while (__atomic_exchange_n(&lock, 1u, __ATOMIC_ACQUIRE)) pause();
+    acquire();
     if (plain_low != plain_high) torn = torn + 1;
     plain_low = plain_low + 1;
     plain_high = plain_high + 1;
-    store(lock, 0u);
+    release();
   }
 }
 
@@ -348,16 +361,20 @@ void write(volatile u32& to, u32 value) {
   asm volatile("movl %1, %0" : "=m"(to) : "r"(value) : "memory");
 }
 
+// Two reads in this order; what they saw is kept from seen[at] on.
+[[gnu::always_inline]] inline void read_both(Cell& cell, u32 at, volatile u32& first, volatile u32& second) {
+  const u32 a = read(first), b = read(second);
+  cell.seen[at] = a;
+  cell.seen[at + 1] = b;
+}
+
 [[gnu::always_inline]] inline void round(Test test, u32 thread, Cell& cell) {
-  u32 a = 0, b = 0;
   switch (test) {
     case kMp:
       if (thread == 0) {
         write(cell.x, 1), write(cell.y, 1);
       } else {
-        a = read(cell.y), b = read(cell.x);
-        cell.seen[0] = a;
-        cell.seen[1] = b;
+        read_both(cell, 0, cell.y, cell.x);
       }
       break;
     case kSb:
@@ -375,30 +392,25 @@ void write(volatile u32& to, u32 value) {
       cell.seen[thread] = read(other);
       break;
     }
-    case kLb:
-      if (thread == 0) {
-        a = read(cell.x), write(cell.y, 1);
-      } else {
-        a = read(cell.y), write(cell.x, 1);
-      }
-      cell.seen[thread] = a;
+    case kLb: {
+      const u32 seen = read(thread ? cell.y : cell.x);
+      write(thread ? cell.x : cell.y, 1);
+      cell.seen[thread] = seen;
       break;
+    }
     case kIriw:
-      if (thread < 2) {
+      if (thread < 2)
         write(thread ? cell.y : cell.x, 1);
-      } else {
-        a = read(thread == 2 ? cell.x : cell.y), b = read(thread == 2 ? cell.y : cell.x);
-        cell.seen[(thread - 2) * 2] = a;
-        cell.seen[(thread - 2) * 2 + 1] = b;
-      }
+      else if (thread == 2)
+        read_both(cell, 0, cell.x, cell.y);
+      else
+        read_both(cell, 2, cell.y, cell.x);
       break;
     case kCoRr:
       if (thread == 0) {
         write(cell.x, 1), write(cell.x, 2);
       } else {
-        a = read(cell.x), b = read(cell.x);
-        cell.seen[0] = a;
-        cell.seen[1] = b;
+        read_both(cell, 0, cell.x, cell.x);
       }
       break;
     case k2Plus2W:
@@ -504,27 +516,18 @@ void interrupts(u32 self) {
   meet();
   // Around in a ring: each waits, halted, for its predecessor.
   for (u32 i = 0; i < kRing; ++i) {
-    if (self != 0 || processors == 1) {
-      if (processors > 1) halt_until([&] { return load(per_processor[self].counted) > i; });
-      send(kFixed | kVectorCount, next);
-    } else {
-      send(kFixed | kVectorCount, next);
-    }
-    if (self == 0) halt_until([&] { return load(per_processor[0].counted) > i; });
+    const auto mine_came = [&] { return load(per_processor[self].counted) > i; };
+    if (self != 0) halt_until(mine_came);
+    send(kFixed | kVectorCount, next);
+    if (self == 0) halt_until(mine_came);
   }
   meet();
   if (self == 0) {
-    u64 sum = 0;
-    for (u32 i = 0; i < processors; ++i) sum += per_processor[i].counted;
-    report("ring", sum);
+    const u64 ring = sum(&PerProcessor::counted);
+    report("ring", ring);
     // To all but itself, to all, to itself, and to each by its logical name.
     send(kFixed | kOthers | kVectorCount);
-    while (true) {
-      u64 now = 0;
-      for (u32 i = 0; i < processors; ++i) now += load(per_processor[i].counted);
-      if (now == sum + processors - 1) break;
-      pause();
-    }
+    while (sum(&PerProcessor::counted) != ring + processors - 1) pause();
     report("others", 1);
     for (u32 i = 0; i < processors; ++i) {
       const u32 before = load(per_processor[i].counted);
@@ -537,26 +540,17 @@ void interrupts(u32 self) {
     for (u32 i = 0; i < processors && (xapic || i < 16); ++i) mask |= logical_ids[i];
     for (u32 i = 0; i < kLowest; ++i) {
       send(kLowestPriority | kLogical | kVectorLowest, mask);
-      while (true) {
-        u64 now = 0;
-        for (u32 j = 0; j < processors; ++j) now += load(per_processor[j].lowest);
-        if (now == i + 1) break;  // one processor got it, and one only
-        pause();
-      }
+      while (sum(&PerProcessor::lowest) != i + 1) pause();  // one processor got it, and one only
     }
     wait_ticks(1'000'000);
-    u64 lowest = 0;
-    for (u32 j = 0; j < processors; ++j) lowest += load(per_processor[j].lowest);
-    report("lowest", lowest);
+    report("lowest", sum(&PerProcessor::lowest));
     constexpr u32 kNmis = 50;
     for (u32 i = 0; i < kNmis; ++i)
       for (u32 j = 1; j < processors; ++j) {
         send(kNmi, j);
         while (load(per_processor[j].nmis) == i) pause();
       }
-    u64 nmis = 0;
-    for (u32 j = 0; j < processors; ++j) nmis += load(per_processor[j].nmis);
-    report("nmis", nmis);
+    report("nmis", sum(&PerProcessor::nmis));
   }
   meet();
 }
@@ -640,11 +634,11 @@ volatile u32 backwards;
 
 void compare_time(u32 number) {
   for (u32 i = 0; i < number; ++i) {
-    while (__atomic_exchange_n(&lock, 1u, __ATOMIC_ACQUIRE)) pause();
+    acquire();
     const u64 now = rdtsc();
     if (now < last_time) backwards = backwards + 1;
     last_time = now;
-    store(lock, 0u);
+    release();
   }
 }
 
@@ -725,8 +719,8 @@ extern "C" void guest_main(const u32* information) {
   enable_apic();
   processors = cpuid(0xb, 1).b & 0xffff;
   report("processors", processors);
+  store(arrived, 1u);
   if (processors > 1) start_others();
-  store(arrived, processors);
   report("started", load(arrived));
   work(0);
   report("done", 1);

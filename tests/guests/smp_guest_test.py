@@ -1,20 +1,17 @@
-#!/usr/bin/env python3
-"""smp_guest.cpp on several processors: locks, interrupts, changed code and the order of memory are as on a PC.
-Usage: smp_guest_test.py DOPPEL GUEST [ROUNDS of each litmus test]"""
+"""smp_guest.cpp on several processors: locks, interrupts, changed code and the order of memory are as on a PC. Started
+as `TEST.py DOPPEL-PROGRAM SMP-GUEST.BIN`."""
 
 import re
 import subprocess
-import sys
 import unittest
 
-doppel, guest = sys.argv[1:3]
-rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 1_000_000
+import guest
 
 
 def facts(processors, append, *options):
     """What the guest reports, by name."""
     shown = subprocess.run(
-        [doppel, "run", "--kernel", guest, "-m", "64M", "--smp", str(processors), "--append", append, *options],
+        [guest.program, "run", "--kernel", guest.guests, "-m", "64M", "--smp", str(processors), "--append", append, *options],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
     return {name: int(number, 16) for name, number in re.findall(r"@(\S+) ([0-9a-f]{16})", shown.stdout.decode())}
 
@@ -37,7 +34,7 @@ class SmpGuest(unittest.TestCase):
         self.check(1, 20_000)
 
     def test_a_million_rounds(self):
-        self.check(2, rounds)
+        self.check(2, 1_000_000)
 
     def test_more_processors(self):
         self.check(4, 2_000)
@@ -50,9 +47,4 @@ class SmpGuest(unittest.TestCase):
         self.check(2, 20_000, "--engine", "interp")
 
 
-if __name__ == "__main__":
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
-    failed = len(result.failures) + len(result.errors)
-    print(f"{result.testsRun - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+guest.main(needs_guest=False)
