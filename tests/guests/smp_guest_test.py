@@ -1,6 +1,7 @@
 """smp_guest.cpp on several processors: locks, interrupts, changed code and the order of memory are as on a PC. Started
 as `TEST.py DOPPEL-PROGRAM SMP-GUEST.BIN`."""
 
+import pathlib
 import re
 import resource
 import subprocess
@@ -8,6 +9,8 @@ import time
 import unittest
 
 import guest
+
+PERF_MAP_LINE = re.compile("[0-9a-f]+ [0-9a-f]+ (doppel_trampolines|guest_0x[0-9a-f]+)")
 
 
 def processor_seconds():
@@ -40,6 +43,18 @@ class SmpGuest(unittest.TestCase):
         litmus += ["iriw"] if processors >= 4 else []
         self.assertEqual({name: found.get(name) for name in [*expected, *litmus]}, expected | dict.fromkeys(litmus, 0))
         return found
+
+    def test_perf_map(self):
+        """All processors' translations are in it."""
+        process = subprocess.Popen(
+            [guest.program, "run", "--kernel", guest.guests, "-m", "64M", "--smp", "2", "--append", "rounds=1000",
+             "--perf-map"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process.wait(300)
+        path = pathlib.Path(f"/tmp/perf-{process.pid}.map")
+        lines = path.read_text().splitlines()
+        path.unlink()
+        self.assertFalse([line for line in lines if not PERF_MAP_LINE.fullmatch(line)])
+        self.assertEqual(sum(line.endswith(" doppel_trampolines") for line in lines), 2)
 
     def test_one_processor(self):
         self.check(1, 20_000)
