@@ -127,6 +127,8 @@ enum Pending : u32 {
   kPendingStop = 1u << 4,  // leave the run loop (pause, quit, reset)
   kPendingSmi = 1u << 5,
   kPendingCoherence = 1u << 6,  // another processor asks for something (jit/coherence.hpp)
+  kPendingExclusive = 1u << 7,  // the instruction at RIP is to run while no other processor does
+  kPendingYield = 1u << 8,      // the guest spins: let others have the host's processor
 };
 
 // What the CPU does when it does not run instructions.

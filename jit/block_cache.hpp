@@ -39,6 +39,13 @@ class BlockCache {
   void serve_others() {
     if (self_) self_->serve();
   }
+  // No other processor runs guest code between the two; outside of blocks.
+  void begin_exclusive() {
+    if (self_) coherence_->begin_exclusive(*self_);
+  }
+  void end_exclusive() {
+    if (self_) coherence_->end_exclusive(*self_);
+  }
   // Whether a store there may change a block; the answer is by granules of 64 bytes. Within a page.
   [[nodiscard]] bool holds_code(u64 pa, u32 size) const;
   // The same for any range of RAM, in a shared cache, from any thread: after the store.

@@ -14,6 +14,7 @@ static constexpr std::size_t kMostStores = 1024;
 
 Coherence::Member& Coherence::join(Vcpu& cpu, BlockCache& blocks, std::function<void()> interrupt) {
   Member& member = *members_.emplace_back(std::make_unique<Member>(cpu, blocks, std::move(interrupt)));
+  cpu.shared = true;
   blocks.share(*this, member);
   return member;
 }
@@ -31,19 +32,49 @@ void Coherence::Member::do_all() {
 }
 
 void Coherence::Member::serve() {
-  const std::lock_guard guard(gate_);
-  do_all();
+  rest();
+  resume();
 }
 
 void Coherence::Member::rest() {
   const std::lock_guard guard(gate_);
   do_all();
   resting_ = true;
+  changed_.notify_all();
 }
 
 void Coherence::Member::resume() {
-  const std::lock_guard guard(gate_);
+  std::unique_lock lock(gate_);
+  changed_.wait(lock, [this] { return !stopped_; });
   resting_ = false;
+}
+
+// Rests while it waits, so that others need not wait for it.
+void Coherence::begin_exclusive(Member& self) {
+  self.rest();
+  exclusive_.lock();
+  for (const auto& member : members_) {
+    if (member.get() == &self) continue;
+    const std::lock_guard guard(member->gate_);
+    member->stopped_ = true;
+    if (!member->resting_) member->interrupt_();
+  }
+  for (const auto& member : members_) {
+    if (member.get() == &self) continue;
+    std::unique_lock lock(member->gate_);
+    member->changed_.wait(lock, [&] { return member->resting_; });
+  }
+  self.resume();
+}
+
+void Coherence::end_exclusive(Member& self) {
+  for (const auto& member : members_) {
+    if (member.get() == &self) continue;
+    const std::lock_guard guard(member->gate_);
+    member->stopped_ = false;
+    member->changed_.notify_all();
+  }
+  exclusive_.unlock();
 }
 
 void Coherence::protect(Member& self, u64 page) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,8 @@ class Coherence {
 
     // Does what others asked for. Outside of blocks.
     void serve();
-    // The thread leaves its blocks and its TLB alone between the two: others may see to them.
+    // The thread leaves its blocks and its TLB alone between the two: others may see to them. resume() waits
+    // while another one is exclusive.
     void rest();
     void resume();
 
@@ -52,7 +54,9 @@ class Coherence {
     BlockCache& blocks_;
     std::function<void()> interrupt_;  // gets the thread out of guest code; from any thread
     std::mutex gate_;
-    bool resting_ = true;  // until its thread begins
+    std::condition_variable changed_;  // the next two
+    bool resting_ = true;              // until its thread begins
+    bool stopped_ = false;             // may not resume
     std::vector<u64> pages_to_protect_;
     std::vector<Store> stores_;
     bool too_many_stores_ = false;  // stores_ lacks some
@@ -67,6 +71,9 @@ class Coherence {
   // No processor but `self` can store to the page of RAM unseen when this returns. `self` serves the like
   // meanwhile.
   void protect(Member& self, u64 page);
+  // No other processor runs guest code between the two. Outside of blocks.
+  void begin_exclusive(Member& self);
+  void end_exclusive(Member& self);
   // Bytes of RAM were stored to: drops the blocks of all but `self` that were made from them.
   void invalidate_others(const Member* self, u64 pa, u64 size);
   // What physical addresses mean has changed: flushes the TLBs of all but `self`.
@@ -74,6 +81,7 @@ class Coherence {
 
  private:
   std::vector<std::unique_ptr<Member>> members_;
+  std::mutex exclusive_;  // held between begin_exclusive() and end_exclusive()
 };
 
 }  // namespace doppel::jit

@@ -134,6 +134,8 @@ void Dispatcher::run_single() {
         mnemonic == ZYDIS_MNEMONIC_INTO || mnemonic == ZYDIS_MNEMONIC_INT1)
       trap = false;
     run_block(*block);
+    if (s.pending.load(std::memory_order_relaxed) & core::kPendingExclusive)
+      return;  // it has done nothing yet
     // A REP instruction that was interrupted leaves RIP where it is and keeps RF.
     if (!s.fault.pending && resume && s.rip != s.gpr[core::kGprRip]) s.rflags &= ~core::kRf;
   }
@@ -148,6 +150,15 @@ void Dispatcher::run_single() {
     s.raise(core::Vector::kDB, 0, hits);
     interp::deliver_fault(cpu_);
   }
+}
+
+// The instruction at RIP, while no other processor runs.
+void Dispatcher::run_exclusive() {
+  blocks_.begin_exclusive();
+  cpu_.exclusive = true;
+  stepping_needed() ? run_single() : run_shadowed();
+  cpu_.exclusive = false;
+  blocks_.end_exclusive();
 }
 
 bool Dispatcher::service(Exit& exit) {
@@ -165,6 +176,10 @@ bool Dispatcher::service(Exit& exit) {
     s.pending.fetch_and(~core::kPendingCoherence);
     blocks_.serve_others();
   }
+  if (pending & core::kPendingExclusive) {
+    s.pending.fetch_and(~core::kPendingExclusive);
+    run_exclusive();
+  }
   if (pending & core::kPendingInit) {
     s.pending.fetch_and(~core::kPendingInit);
     interp::initialize(cpu_);
@@ -173,12 +188,16 @@ bool Dispatcher::service(Exit& exit) {
     s.pending.fetch_and(~core::kPendingSipi);
     interp::start_up(cpu_, cpu_.interrupts.startup_vector());
   }
-  if (s.activity != Activity::kWaitForSipi && s.activity != Activity::kShutdown) take_interrupt();
+  const bool interrupted =
+      s.activity != Activity::kWaitForSipi && s.activity != Activity::kShutdown && take_interrupt();
   if (s.fault.pending) interp::deliver_fault(cpu_);
 
   switch (s.activity) {
     case Activity::kRunning:
-      return false;
+      if (!(pending & core::kPendingYield)) return false;
+      s.pending.fetch_and(~core::kPendingYield);
+      exit = Exit::kYield;
+      return !interrupted;
     case Activity::kShutdown:
       exit = Exit::kShutdown;
       return true;
@@ -189,27 +208,29 @@ bool Dispatcher::service(Exit& exit) {
 }
 
 // Delivers the interrupt that is due, if any; delivery wakes a halted processor.
-void Dispatcher::take_interrupt() {
+bool Dispatcher::take_interrupt() {
   CpuState& s = cpu_.state;
-  if (s.interrupt_shadow) return;
+  if (s.interrupt_shadow) return false;
   const u32 pending = s.pending.load(std::memory_order_acquire);
   if ((pending & core::kPendingNmi) && !s.nmi_blocked) {
     s.pending.fetch_and(~core::kPendingNmi);
     s.nmi_blocked = true;
     if (!interp::deliver_event(cpu_, static_cast<u8>(core::Vector::kNMI), interp::EventKind::kNmi, 0))
       interp::deliver_fault(cpu_);
-    return;
+    return true;
   }
   if ((pending & core::kPendingIntr) && (s.rflags & core::kIf)) {
     s.pending.fetch_and(~core::kPendingIntr);
     const auto vector = cpu_.interrupts.acknowledge();
-    if (!vector) return;
+    if (!vector) return false;
     // Another one may wait behind it; it is looked at when IF is next set.
     if (cpu_.interrupts.interrupt_ready()) s.notify(core::kPendingIntr);
     core::log(core::LogCategory::kInterrupt, "external interrupt {:#x} at rip {:#x}", *vector, s.rip);
     if (backend_) backend_->interrupting();
     if (!interp::deliver_event(cpu_, *vector, interp::EventKind::kExternal, 0)) interp::deliver_fault(cpu_);
+    return true;
   }
+  return false;
 }
 
 }  // namespace doppel::jit

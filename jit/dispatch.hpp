@@ -24,6 +24,7 @@ class Dispatcher {
     kIdle,      // HLT or wait-for-SIPI with nothing pending: wait for CpuState::pending, then call again
     kShutdown,  // triple fault
     kBudget,    // `max_instructions` were run
+    kYield,     // the guest spins: let others run, then call again
   };
 
   // Runs until something above happens. The budget is checked between blocks.
@@ -52,7 +53,9 @@ class Dispatcher {
   [[nodiscard]] u64 context() const;
   // Deals with CpuState::attention. True: the caller leaves run() with `exit`.
   [[nodiscard]] bool service(Exit& exit);
-  void take_interrupt();
+  void run_exclusive();
+  // Whether one was delivered.
+  bool take_interrupt();
   [[nodiscard]] bool stepping_needed() const;
   void run_single();
   void run_shadowed();

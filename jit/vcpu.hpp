@@ -32,7 +32,8 @@ struct Vcpu {
   core::Clock& clock;
   core::Counters& counters;
   const Insn* last = nullptr;  // where the last block was left, for counting instructions
-  bool yields = false;         // spin loops give the host's processor away now and then
+  bool shared = false;         // other processors run in the same memory
+  bool exclusive = false;      // they stand still until the instruction has ended
   u32 pauses = 0;
 
   // Time-stamp counter: guest nanoseconds scaled to the model's frequency, plus the guest's own offset.

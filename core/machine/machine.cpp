@@ -49,7 +49,7 @@ struct Machine::Parts {
     std::deque<Processor> made;
     for (u32 i = 0; i < machine.config_.processors.cpus; ++i)
       made.emplace_back(i, machine.config_, board, i == 0 ? machine.counters_ : more_counters.emplace_back(),
-                        coherence);
+                        coherence, directed_yield);
     return made;
   }
 
@@ -79,6 +79,7 @@ struct Machine::Parts {
 
   PcBoard board;
   jit::Coherence coherence;
+  DirectedYield directed_yield;
   std::deque<core::Counters> more_counters;  // of all processors but the first
   std::deque<Processor> processors;
   ProcessorCrew crew;

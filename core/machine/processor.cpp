@@ -72,13 +72,13 @@ std::vector<std::string> optimisation_names() {
 }
 
 Processor::Processor(u32 index, const MachineConfig& config, PcBoard& board, core::Counters& counters,
-                     jit::Coherence& coherence)
+                     jit::Coherence& coherence, DirectedYield& directed_yield)
     : index_(index),
       board_(board),
       model_(model_of(config, index)),
       memory_(model_, board.memory, board.ports, board.local_apic(index), board.clock, counters),
-      dispatcher_(*memory_) {
-  cpu().yields = config.processors.cpus > 1;
+      dispatcher_(*memory_),
+      directed_yield_(directed_yield) {
   backend_ = choose_engine(config);
   dispatcher_.set_backend(backend_.get());
   if (config.processors.cpus > 1)
@@ -130,6 +130,7 @@ void Processor::reset() {
 void Processor::wake(core::Pending reason) {
   cpu().state.notify(reason);
   cpu().state.attention.notify_one();
+  if (member_) directed_yield_.wake(seat_);
 #ifdef DOPPEL_TRANSLATOR_X64
   if (direct_) direct_->interrupt();
 #endif
@@ -146,10 +147,19 @@ bool Processor::run() {
       case Exit::kIdle:
         sleep();
         break;
+      case Exit::kYield:
+        yield();
+        break;
       case Exit::kBudget:
         break;
     }
   }
+}
+
+void Processor::yield() {
+  member_->rest();
+  directed_yield_.spin(seat_, [this] { return cpu().state.attention.load() != 0; });
+  member_->resume();
 }
 
 void Processor::sleep() {
@@ -165,10 +175,14 @@ void Processor::adopt() {
 }
 
 void Processor::rest() {
-  if (member_) member_->rest();
+  if (!member_) return;
+  member_->rest();
+  directed_yield_.rest(seat_);
 }
 void Processor::resume() {
-  if (member_) member_->resume();
+  if (!member_) return;
+  directed_yield_.run(seat_);
+  member_->resume();
 }
 
 bool Processor::runs_directly() const {

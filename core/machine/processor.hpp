@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "core/machine/directed_yield.hpp"
 #include "core/machine/machine.hpp"
 #include "core/machine/pc_board.hpp"
 #include "core/machine/vcpu_memory.hpp"
@@ -18,10 +19,10 @@ namespace doppel::machine {
 
 class Processor {
  public:
-  // Number `index` of `config.cpus`. `config`, `board` and `coherence` outlive it. With one processor,
-  // `coherence` is not used. Throws ConfigError.
+  // Number `index` of `config.cpus`. `config`, `board`, `coherence` and `directed_yield` outlive it. With one
+  // processor the last two are not used. Throws ConfigError.
   Processor(u32 index, const MachineConfig& config, PcBoard& board, core::Counters& counters,
-            jit::Coherence& coherence);
+            jit::Coherence& coherence, DirectedYield& directed_yield);
 
   // To its state at power-on; TLB and code are dropped, too. Its thread does not run guest code.
   void reset();
@@ -53,6 +54,8 @@ class Processor {
 
  private:
   [[nodiscard]] std::unique_ptr<jit::Backend> choose_engine(const MachineConfig& config);
+  // The guest spins.
+  void yield();
 
   static inline thread_local Processor* current_ = nullptr;
 
@@ -68,6 +71,8 @@ class Processor {
 #endif
   std::unique_ptr<jit::Backend> backend_;
   jit::Coherence::Member* member_ = nullptr;  // of `coherence`, with several processors
+  DirectedYield& directed_yield_;
+  DirectedYield::Seat seat_;
 };
 
 }  // namespace doppel::machine

@@ -22,9 +22,9 @@ bool xchg(Vcpu& cpu, const Insn& insn) {
       write_gpr<T>(cpu, reg.reg, old);
       return true;
     }
-    if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite) || !cpu.mmu.read<T>(la, old) ||
-        !cpu.mmu.write<T>(la, mine))
-      return memory_fault(cpu, insn.segment);
+    if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite)) return memory_fault(cpu, insn.segment);
+    if (!undisturbed(cpu)) return false;
+    if (!cpu.mmu.read<T>(la, old) || !cpu.mmu.write<T>(la, mine)) return memory_fault(cpu, insn.segment);
     write_gpr<T>(cpu, reg.reg, old);
   } else {
     write_gpr<T>(cpu, insn.op[0].reg, read_gpr<T>(cpu, insn.op[1].reg));
@@ -107,8 +107,9 @@ bool cmpxchg_pair(Vcpu& cpu, const Insn& insn) {
     }
   };
   if (!operate_locked<Whole>(cpu, la, compare_and_swap)) {
-    if (!cpu.mmu.probe(la, sizeof(Whole), mmu::Access::kWrite) || !cpu.mmu.read<Whole>(la, old) ||
-        !cpu.mmu.write<Whole>(la, old == expected ? desired : old))
+    if (!cpu.mmu.probe(la, sizeof(Whole), mmu::Access::kWrite)) return memory_fault(cpu, insn.segment);
+    if ((insn.flags & jit::kLock) && !undisturbed(cpu)) return false;
+    if (!cpu.mmu.read<Whole>(la, old) || !cpu.mmu.write<Whole>(la, old == expected ? desired : old))
       return memory_fault(cpu, insn.segment);
   }
   if (old != expected) {

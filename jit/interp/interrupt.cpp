@@ -399,7 +399,7 @@ bool mwait(Vcpu& cpu, const Insn&) {
 // Whoever waits for another processor lets it run, where the host has fewer.
 bool pause(Vcpu& cpu, const Insn&) {
   constexpr u32 kPatience = 64;
-  if (cpu.yields && ++cpu.pauses % kPatience == 0) std::this_thread::yield();
+  if (cpu.shared && ++cpu.pauses % kPatience == 0) cpu.state.notify(core::kPendingYield);
   return true;
 }
 

@@ -1,5 +1,5 @@
 // Read-modify-write of a register or memory operand. With a LOCK prefix the host does it atomically on RAM
-// within a page; MMIO and accesses that cross pages are done under the slow path's rules.
+// within a page; what the host cannot is done while no other processor runs.
 #pragma once
 
 #include <utility>
@@ -28,6 +28,14 @@ template <class T, class F>
   return true;
 }
 
+// A locked operation that operate_locked() does not do, on memory that may be written: whether it can be done
+// now. False: the instruction runs again when it can; nothing happened.
+[[nodiscard]] inline bool undisturbed(Vcpu& cpu) {
+  if (!cpu.shared || cpu.exclusive) return true;
+  cpu.state.notify(core::kPendingExclusive);
+  return false;
+}
+
 // Replaces the memory operand's value x by f(x); `f` has no other effects that matter if it is called again,
 // and is last called with the value that was replaced. False: nothing changed, fault raised.
 template <class T, class F>
@@ -49,8 +57,9 @@ template <class T, class F>
     return true;
   }
   T old{};
-  if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite) || !cpu.mmu.read<T>(la, old))
-    return memory_fault(cpu, insn.segment);
+  if (!cpu.mmu.probe(la, sizeof(T), mmu::Access::kWrite)) return memory_fault(cpu, insn.segment);
+  if ((insn.flags & jit::kLock) && !undisturbed(cpu)) return false;
+  if (!cpu.mmu.read<T>(la, old)) return memory_fault(cpu, insn.segment);
   return cpu.mmu.write<T>(la, f(old)) || memory_fault(cpu, insn.segment);
 }
 

@@ -70,7 +70,7 @@ struct EmitterContext {
   const Optimisations& optimisations;
   bool avx = false;     // the guest's CPU model has it, so vector registers are 32 bytes
   bool kernel = false;  // found at CPL 0: jumps to other pages expect global ones
-  bool yields = false;  // PAUSE is more than a hint: the interpreter's
+  bool shared = false;  // with other processors: PAUSE is the interpreter's
   // Flags that the code at `page_offset` of the block's page reads before it writes them.
   std::function<u8(Block& block, u16 page_offset)> flags_live_at;
   // Whether the instruction there continues on the next page: its block depends on that page's mapping too.

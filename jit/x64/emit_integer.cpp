@@ -137,7 +137,7 @@ bool BlockEmitter::emit_stack(const Insn& insn) {
     case ZYDIS_MNEMONIC_PREFETCHW:
       return true;
     case ZYDIS_MNEMONIC_PAUSE:
-      if (context_.yields) return false;
+      if (context_.shared) return false;
       a.pause();
       return true;
     case ZYDIS_MNEMONIC_DIV:

@@ -354,7 +354,7 @@ bool Translator::crosses_page(Block& block, u16 page_offset) {
 Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
   if (cache_.left() < kLargestBlock) clear();
   context_.kernel = cpu_.state.cpl == 0;
-  context_.yields = cpu_.yields;
+  context_.shared = cpu_.shared;
   blocks_.expect_dependence(block);
   emitter_.emit(block, first, careful);
   const u64 size = assembler_.here() - emitter_.entry();

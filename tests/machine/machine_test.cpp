@@ -156,6 +156,27 @@ TEST_CASE("a triple fault is reported with registers and code") {
   });
 }
 
+TEST_CASE("a triple fault of the second processor is reported with its registers") {
+  auto code = GuestCode()
+                  .bytes({0xbf, 0x00, 0x80, 0x00, 0x00,              // MOV EDI, 0x8000: real-mode code there:
+                          0xc7, 0x07, 0x0f, 0x01, 0x1e, 0x10,        //   LIDT [0x8010]
+                          0xc7, 0x47, 0x04, 0x80, 0xcc, 0xf4, 0xf4,  //   INT3
+                          0xc7, 0x47, 0x10, 0x00, 0x00, 0x00, 0x00,  // an empty table
+                          0xc7, 0x47, 0x14, 0x00, 0x00, 0x00, 0x00,  //
+                          0xbf, 0x00, 0x03, 0xe0, 0xfe,              // MOV EDI, the APIC's command register
+                          0xc7, 0x07, 0x00, 0x45, 0x0c, 0x00,        // INIT to all others
+                          0xc7, 0x07, 0x08, 0x46, 0x0c, 0x00})       // start-up at 0x8000
+                  .spin();
+  for_each_kind(
+      code,
+      [](Run& run) {
+        const Outcome outcome = run.machine.run();
+        CHECK(bool{outcome.kind == Outcome::Kind::kTripleFault});
+        CHECK(outcome.report.find("code at RIP: cc f4 f4") != std::string::npos);
+      },
+      [](MachineConfig& config) { config.processors = {.cpus = 2, .cores = 2}; });
+}
+
 TEST_CASE("a reset starts the guest again, in the same memory") {
   const auto code = GuestCode()
                         .print(kPortSerial1, "R")

@@ -1,0 +1,192 @@
+#include "jit/coherence.hpp"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "tests/jit/running_machine.hpp"
+
+namespace doppel::jit::test {
+namespace {
+
+// A second processor in the memory of another one's machine, with the same tables and modes.
+struct SecondProcessor {
+  explicit SecondProcessor(RunningMachine& m)
+      : memory(m.model, m.memory, m.ports, controller, m.clock, counters), dispatcher(*memory) {
+    CpuState& s = cpu().state;
+    const CpuState& like = m.cpu.state;
+    s.gpr = like.gpr;
+    s.gpr[core::kRsp] -= 0x1000;
+    s.rip = like.rip;
+    s.segment = like.segment;
+    s.tr = like.tr;
+    s.gdtr = like.gdtr;
+    s.idtr = like.idtr;
+    s.cr0 = like.cr0;
+    s.cr3 = like.cr3;
+    s.cr4 = like.cr4;
+    s.efer = like.efer;
+    s.code_bits = like.code_bits;
+    cpu().mmu.flush_all();
+    cpu().mmu.mode_changed();
+  }
+  [[nodiscard]] Vcpu& cpu() { return *memory; }
+
+  ManualController controller;
+  core::Counters counters;
+  machine::VcpuMemory memory;
+  Dispatcher dispatcher;
+};
+
+// Two processors that share memory; both engines.
+struct TwoProcessors {
+  explicit TwoProcessors(Engine engine) : first(Mode::kLong, 0, engine), second(first) {
+#ifdef DOPPEL_TRANSLATOR_X64
+    if (engine == Engine::kTranslator) {
+      backend = std::make_unique<x64::Translator>(second.cpu(), second.dispatcher.blocks(),
+                                                  x64::Optimisations{.hot_runs = 0}, 8 << 20);
+      second.dispatcher.set_backend(backend.get());
+    }
+#endif
+    for (u32 i : {0u, 1u})
+      members[i] = &coherence.join(cpu(i), dispatcher(i).blocks(), [this, i] {
+        ++interrupts[i];
+        cpu(i).state.notify(core::kPendingCoherence);
+      });
+    first.ram.on_code_write([this](u64 pa, u64 size) {
+      dispatcher(running).blocks().invalidate(pa, size);
+      coherence.invalidate_others(members[running], pa, size);
+    });
+  }
+  [[nodiscard]] Vcpu& cpu(u32 i) {
+    return i == 0 ? first.cpu : second.cpu();
+  }
+  [[nodiscard]] Dispatcher& dispatcher(u32 i) {
+    return i == 0 ? first.dispatcher : second.dispatcher;
+  }
+  // Runs code at `rip` on one of them, on the calling thread, until it halts.
+  void run(u32 i, u64 rip) {
+    running = i;
+    CpuState& s = cpu(i).state;
+    s.rip = rip;
+    s.activity = core::Activity::kRunning;
+    members[i]->resume();
+    Exit exit = Exit::kYield;
+    while (exit == Exit::kYield) exit = dispatcher(i).run(~u64{0});
+    members[i]->rest();
+    CHECK(bool{exit == Exit::kIdle});
+  }
+
+  Coherence coherence;
+  RunningMachine first;
+  SecondProcessor second;
+  std::unique_ptr<Backend> backend;
+  std::array<Coherence::Member*, 2> members{};
+  std::array<std::atomic<u32>, 2> interrupts{};
+  static inline thread_local u32 running = 0;
+};
+
+constexpr u64 kCodeAt = kSpare, kStoreAt = kSpare + 0x1000, kDataAt = kSpare + 0x2000;
+
+}  // namespace
+
+TEST_CASE("a store to code reaches the blocks of a processor that rests") {
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine);
+    m.first.code({0xb8, 1, 0, 0, 0, 0xf4}, kCodeAt);                  // MOV EAX, 1; HLT
+    m.first.code({0xc6, 0x04, 0x25, 1, 0, 5, 0, 2, 0xf4}, kStoreAt);  // MOV BYTE [kCodeAt + 1], 2
+    for (int i = 0; i < 3; ++i) m.run(0, kCodeAt);
+    CHECK(m.cpu(0).state.gpr[core::kRax] == 1);
+    m.run(1, kStoreAt);
+    CHECK(m.interrupts[0] == 0);  // done by the second one's thread
+    m.run(0, kCodeAt);
+    CHECK(m.cpu(0).state.gpr[core::kRax] == 2);
+  }
+}
+
+TEST_CASE("a page that becomes code is write-protected by all") {
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine);
+    m.first.code({0xb8, 1, 0, 0, 0, 0xf4}, kCodeAt);
+    m.first.code({0xc6, 0x04, 0x25, 1, 0, 5, 0, 2, 0xf4}, kStoreAt);
+    m.run(1, kStoreAt);  // the page is plain memory: its TLB lets stores through
+    CHECK(m.cpu(1).mmu.may_store(kCodeAt));
+    m.run(0, kCodeAt);
+    CHECK_FALSE(m.cpu(1).mmu.may_store(kCodeAt));
+    *m.first.ram.host(kStoreAt + 7) = 3;
+    m.second.dispatcher.blocks().invalidate(kStoreAt, 8);
+    m.run(1, kStoreAt);
+    m.run(0, kCodeAt);
+    CHECK(m.cpu(0).state.gpr[core::kRax] == 3);
+  }
+}
+
+TEST_CASE("a change of the memory map flushes the TLBs of others") {
+  TwoProcessors m(Engine::kInterpreter);
+  u32 value = 0;
+  REQUIRE(m.cpu(0).mmu.read(kDataAt, value));
+  const u64 before = m.cpu(0).mmu.generation();
+  m.coherence.flush_others(m.members[0]);
+  CHECK(m.cpu(0).mmu.generation() == before);
+  m.coherence.flush_others(nullptr);
+  CHECK(m.cpu(0).mmu.generation() != before);
+}
+
+TEST_CASE("a processor in guest code is asked, and does it itself") {
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine);
+    m.first.code({0xeb, 0xfe, 0xf4}, kCodeAt);                        // JMP to itself; HLT
+    m.first.code({0xc6, 0x04, 0x25, 1, 0, 5, 0, 0, 0xf4}, kStoreAt);  // ends the loop: JMP to the HLT
+    std::thread spinning([&] { m.run(0, kCodeAt); });
+    while (!m.first.ram.is_code_page(kCodeAt)) std::this_thread::yield();
+    m.run(1, kStoreAt);
+    spinning.join();
+    CHECK(m.interrupts[0] != 0);
+  }
+}
+
+TEST_CASE("locked additions to what lies on two pages are not lost, and others stand still") {
+  constexpr u64 kOnTwoPages = kDataAt + 0xffe;
+  constexpr u32 kTimes = 20'000;
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine);
+    // MOV ECX, kTimes; again: LOCK ADD DWORD [kOnTwoPages], 1; DEC ECX; JNZ again; HLT
+    m.first.code({0xb9, kTimes & 0xff, kTimes >> 8, 0, 0,       //
+                  0xf0, 0x83, 0x04, 0x25, 0xfe, 0x2f, 5, 0, 1,  //
+                  0xff, 0xc9, 0x75, 0xf3, 0xf4},
+                 kCodeAt);
+    std::thread other([&] { m.run(1, kCodeAt); });
+    m.run(0, kCodeAt);
+    other.join();
+    CHECK(m.first.get<u32>(kOnTwoPages) == 2 * kTimes);
+  }
+}
+
+TEST_CASE("between begin_exclusive and end_exclusive no other processor runs") {
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine);
+    // again: INC DWORD [kDataAt]; CMP BYTE [kDataAt + 4], 0; JZ again; HLT
+    m.first.code({0xff, 0x04, 0x25, 0, 0x20, 5, 0,     //
+                  0x80, 0x3c, 0x25, 4, 0x20, 5, 0, 0,  //
+                  0x74, 0xef, 0xf4},
+                 kCodeAt);
+    std::thread counting([&] { m.run(0, kCodeAt); });
+    const std::atomic_ref counter(*reinterpret_cast<u32*>(m.first.ram.host(kDataAt)));
+    while (counter.load() == 0) std::this_thread::yield();
+    m.members[1]->resume();
+    for (int i = 0; i < 20; ++i) {
+      m.coherence.begin_exclusive(*m.members[1]);
+      const u32 before = counter.load();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      CHECK(counter.load() == before);
+      m.coherence.end_exclusive(*m.members[1]);
+      while (counter.load() == before) std::this_thread::yield();
+    }
+    m.members[1]->rest();
+    *m.first.ram.host(kDataAt + 4) = 1;
+    counting.join();
+  }
+}
+
+}  // namespace doppel::jit::test
