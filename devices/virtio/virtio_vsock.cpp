@@ -233,13 +233,7 @@ void VirtioVsock::deliver() {
       queue->untake(chain);
       break;
     }
-    std::span<const u8> from(packet_.data(), size);
-    for (const auto& piece : chain.writable) {
-      const std::size_t part = std::min(piece.memory.size(), from.size());
-      std::copy_n(from.begin(), part, piece.memory.begin());
-      from = from.subspan(part);
-    }
-    queue->give_back(chain, size);
+    queue->give_back(chain, static_cast<u32>(chain.write_front({packet_.data(), size})));
   }
   transport_->announce(kReceiveQueue);
 }
@@ -323,13 +317,8 @@ void VirtioVsock::send_events() {
   if (taken == Virtqueue::Taken::kNone) return;
   if (taken == Virtqueue::Taken::kBroken || chain.writable_size() < sizeof kTransportReset)
     return transport_->needs_reset();
-  std::size_t left = sizeof kTransportReset;
-  for (const auto& piece : chain.writable) {
-    const std::size_t part = std::min(piece.memory.size(), left);
-    std::fill_n(piece.memory.begin(), part, u8{kTransportReset});
-    left -= part;
-  }
-  queue->give_back(chain, sizeof kTransportReset);
+  const auto* event = reinterpret_cast<const u8*>(&kTransportReset);
+  queue->give_back(chain, static_cast<u32>(chain.write_front({event, sizeof kTransportReset})));
   reset_event_ = false;
   transport_->announce(kEventQueue);
 }
