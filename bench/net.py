@@ -49,7 +49,7 @@ echo @net guest-receives iperf
 read answer
 iperf3 -t $seconds --reverse --client 10.0.2.2 --port $iperf > /dev/null
 iperf3 --server --daemon
-sleep 1
+until netstat -ltn | grep -q :5201; do sleep 0.1; done
 echo @net host-sends iperf
 read answer
 echo @net host-receives iperf

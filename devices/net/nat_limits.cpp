@@ -3,39 +3,82 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <boost/endian/conversion.hpp>
 #include <span>
 
 namespace doppel::devices {
 
 namespace {
 
+using boost::endian::load_big_u16;
+using boost::endian::load_big_u32;
+
 // What a NAT makes of a frame, as far as it matters here.
 enum class Kind : u8 {
-  kSegment,     // of a TCP connection that exists, or nothing
-  kConnection,  // a TCP connection
-  kDatagram,    // of UDP, ICMP and others; may need a socket
-  kFragment,    // of an IPv4 packet
+  kOther,     // no socket comes of it
+  kTcp,       // a whole segment
+  kDatagram,  // of UDP, ICMP and others; may need a socket
+  kFragment,  // of an IPv4 packet
 };
 
-constexpr std::size_t kIpv4 = 20, kIpv6 = 40, kTcpHeader = 20, kTcpFlags = 13;
-constexpr u8 kTcp = 6, kSynAndAck = 0x12, kSyn = 0x02;
+constexpr std::size_t kIpv4 = 20, kIpv6 = 40, kTcpHeader = 20;
+constexpr u8 kTcpProtocol = 6;
+constexpr u8 kFin = 0x01, kSyn = 0x02, kReset = 0x04, kAck = 0x10;
 
-Kind transport(u8 protocol, std::span<const u8> payload) {
-  if (protocol != kTcp) return Kind::kDatagram;
-  const bool opens = payload.size() >= kTcpHeader && (payload[kTcpFlags] & kSynAndAck) == kSyn;
-  return opens ? Kind::kConnection : Kind::kSegment;
+struct Packet {
+  Kind kind = Kind::kOther;
+  std::span<const u8> source, destination;  // addresses
+  std::span<const u8> tcp;                  // with its header, if it is
+  u8 protocol = 0;
+
+  [[nodiscard]] u8 flags() const { return tcp[13]; }
+  [[nodiscard]] u32 sequence() const { return load_big_u32(tcp.data() + 4); }
+  [[nodiscard]] u32 acknowledged() const { return load_big_u32(tcp.data() + 8); }
+  // Bytes of the stream; an end counts as one.
+  [[nodiscard]] u32 size() const {
+    const std::size_t header = std::min<std::size_t>((tcp[12] >> 4) * 4, tcp.size());
+    return static_cast<u32>(tcp.size() - header) + (flags() & kFin ? 1 : 0);
+  }
+};
+
+Packet packet_of(std::span<const u8> frame) {
+  Packet packet;
+  if (frame.size() < kEthernetHeader) return packet;
+  const auto ip = frame.subspan(kEthernetHeader);
+  const u16 type = load_big_u16(frame.data() + 12);
+  if (type == 0x0800 && ip.size() >= kIpv4) {
+    packet.protocol = ip[9];
+    packet.source = ip.subspan(12, 4);
+    packet.destination = ip.subspan(16, 4);
+    const std::size_t size = std::min<std::size_t>(load_big_u16(ip.data() + 2), ip.size());
+    packet.tcp = ip.first(size).subspan(std::min<std::size_t>((ip[0] & 15u) * 4, size));
+    if (load_big_u16(ip.data() + 6) & 0x3fff) {
+      packet.kind = Kind::kFragment;
+      return packet;
+    }
+  } else if (type == 0x86dd && ip.size() >= kIpv6) {
+    packet.protocol = ip[6];
+    packet.source = ip.subspan(8, 16);
+    packet.destination = ip.subspan(24, 16);
+    packet.tcp = ip.subspan(kIpv6, std::min<std::size_t>(load_big_u16(ip.data() + 4), ip.size() - kIpv6));
+  } else {
+    return packet;
+  }
+  packet.kind = packet.protocol != kTcpProtocol   ? Kind::kDatagram
+                : packet.tcp.size() >= kTcpHeader ? Kind::kTcp
+                                                  : Kind::kOther;
+  return packet;
 }
 
-Kind kind_of(std::span<const u8> frame) {
-  if (frame.size() < kEthernetHeader) return Kind::kSegment;
-  const auto ip = frame.subspan(kEthernetHeader);
-  const u32 type = static_cast<u32>(frame[12] << 8 | frame[13]);
-  if (type == 0x0800 && ip.size() >= kIpv4) {
-    if ((ip[6] & 0x3f) | ip[7]) return Kind::kFragment;
-    return transport(ip[9], ip.subspan(std::min<std::size_t>((ip[0] & 15u) * 4, ip.size())));
-  }
-  if (type == 0x86dd && ip.size() >= kIpv6) return transport(ip[6], ip.subspan(kIpv6));
-  return Kind::kSegment;
+// `near` and `far` are addresses, and places of ports in the header.
+NatLimits::Stream stream_of(std::span<const u8> near, std::span<const u8> far, const u8* near_port,
+                            const u8* far_port) {
+  NatLimits::Stream stream{};
+  std::copy(near.begin(), near.end(), stream.begin());
+  std::copy(far.begin(), far.end(), stream.begin() + 16);
+  std::copy_n(near_port, 2, stream.begin() + 32);
+  std::copy_n(far_port, 2, stream.begin() + 34);
+  return stream;
 }
 
 // Descriptors the process may have, all in all.
@@ -54,17 +97,54 @@ bool NatLimits::full() const {
 }
 
 bool NatLimits::accept(const NetFrame& frame) {
-  switch (kind_of({frame.bytes.data(), frame.bytes.size()})) {
-    case Kind::kSegment:
+  const Packet packet = packet_of({frame.bytes.data(), frame.bytes.size()});
+  switch (packet.kind) {
+    case Kind::kOther:
       return true;
-    case Kind::kConnection:
-      return !full();
+    case Kind::kTcp:
+      current_ = stream_of(packet.source, packet.destination, packet.tcp.data(), packet.tcp.data() + 2);
+      if ((packet.flags() & (kSyn | kAck)) == kSyn && full()) return false;
+      return packet.size() == 0 || accept_segment(*current_, packet.sequence() + packet.size());
     case Kind::kDatagram:
       return sockets_ < most_files() / 4 * 3;
     case Kind::kFragment:
-      return sockets_ < most_files() / 4 * 3 && accept_fragment();
+      // Nobody sends TCP in fragments.
+      return packet.protocol != kTcpProtocol && sockets_ < most_files() / 4 * 3 && accept_fragment();
   }
   return false;
+}
+
+bool NatLimits::accept_segment(const Stream& stream, u32 end) {
+  if (segments_ >= kMostSegments) return false;
+  ++segments_;
+  Waiting& waiting = waiting_[stream];
+  if (waiting.segments++ == 0 || static_cast<i32>(end - waiting.end) > 0) waiting.end = end;
+  return true;
+}
+
+void NatLimits::answered(const NetFrame& frame) {
+  if (waiting_.empty()) return;
+  const Packet packet = packet_of({frame.bytes.data(), frame.bytes.size()});
+  if (packet.kind != Kind::kTcp) return;
+  const Stream stream =
+      stream_of(packet.destination, packet.source, packet.tcp.data() + 2, packet.tcp.data());
+  const auto found = waiting_.find(stream);
+  if (found == waiting_.end()) return;
+  const bool all =
+      (packet.flags() & kAck) && static_cast<i32>(packet.acknowledged() - found->second.end) >= 0;
+  if (all || (packet.flags() & kReset)) forget(stream);
+}
+
+void NatLimits::closed() {
+  --sockets_;
+  if (current_) forget(*current_);
+}
+
+void NatLimits::forget(const Stream& stream) {
+  const auto found = waiting_.find(stream);
+  if (found == waiting_.end()) return;
+  segments_ -= found->second.segments;
+  waiting_.erase(found);
 }
 
 bool NatLimits::accept_fragment() {

@@ -66,6 +66,7 @@ struct UserNetwork::Callbacks {
     NetPort& port = self(opaque).port_;
     NetFrame frame(static_cast<const u8*>(data), size);
     frame.checksums_good = true;  // libslirp computes them
+    self(opaque).limits_.answered(frame);
     fit_to_wire(std::move(frame), port.guest_takes_large(),
                 [&port](NetFrame fitting) { port.deliver(std::move(fitting)); });
     return static_cast<ssize_t>(size);
@@ -185,9 +186,11 @@ void UserNetwork::run() {
 void UserNetwork::feed() {
   NetFrame frame;
   while (!stop_ && port_.can_deliver() && port_.take(frame)) {
-    if (!limits_.accept(frame)) continue;
-    if (port_.guest_takes_large()) ask_for_large_segments(frame, kLargeSegment);
-    slirp_input(slirp_, frame.bytes.data(), static_cast<int>(frame.bytes.size()));
+    if (limits_.accept(frame)) {
+      if (port_.guest_takes_large()) ask_for_large_segments(frame, kLargeSegment);
+      slirp_input(slirp_, frame.bytes.data(), static_cast<int>(frame.bytes.size()));
+    }
+    limits_.handled();
   }
 }
 

@@ -12,6 +12,8 @@ namespace {
 
 constexpr u64 kSector = 512;
 constexpr u16 kQueues = 4, kQueueSize = 256;
+// More is only in flight if a driver does not wait for what it is owed.
+constexpr u32 kMostInFlight = u32{kQueues} * kQueueSize;
 constexpr u32 kLargestSegments = 254;  // of a request; header and status take two more descriptors
 
 // --- Features (5.2.3).
@@ -109,6 +111,7 @@ void VirtioBlk::features_accepted(u64 features) {
 // that no longer exist.
 void VirtioBlk::reset() {
   ++epoch_;
+  in_flight_ = 0;
   accepted_ = 0;
   disk_.drain();
   disk_.set_write_cache(disk_.initial_write_cache());
@@ -144,11 +147,15 @@ void VirtioBlk::notified(u16 index) {
   using Taken = Virtqueue::Taken;
   // A driver that adds faster than we take would keep us here: its queue's size is enough for one visit.
   Taken taken = Taken::kChain;
-  for (u32 count = 0; taken == Taken::kChain && count < 2 * kQueueSize; ++count) {
+  for (u32 count = 0; taken == Taken::kChain && count < 2 * kQueueSize && in_flight_ < kMostInFlight;
+       ++count) {
     auto request = std::make_unique<Request>();
     request->queue = index;
     taken = queue->take(request->chain);
-    if (taken == Taken::kChain) process(std::move(request));
+    if (taken == Taken::kChain) {
+      ++in_flight_;
+      process(std::move(request));
+    }
     queue = transport_->queue(index);
     if (!queue) return;
   }
@@ -248,6 +255,7 @@ void VirtioBlk::submit(std::unique_ptr<Request> request, BlockRequest block) {
   block.done = [this, epoch = epoch_,
                 held = std::make_shared<std::unique_ptr<Request>>(std::move(request))](int error) {
     if (epoch != epoch_) return;
+    const bool full = in_flight_ == kMostInFlight;
     auto back = std::move(*held);
     if (error) {
       back->written = 0;
@@ -255,11 +263,13 @@ void VirtioBlk::submit(std::unique_ptr<Request> request, BlockRequest block) {
     } else {
       next_range(std::move(back));
     }
+    for (u16 queue = 0; full && queue < kQueues; ++queue) notified(queue);
   };
   disk_.submit(std::move(block));
 }
 
 void VirtioBlk::finish(std::unique_ptr<Request> request, u8 status) {
+  --in_flight_;
   Virtqueue* queue = transport_->queue(request->queue);
   if (!queue) return;
   std::span<u8> last = request->chain.writable.back().memory;
@@ -274,6 +284,7 @@ void VirtioBlk::snapshot(core::SnapshotIo& io) {
   io.field("write_cache", write_cache);
   if (io.loading()) {
     ++epoch_;
+    in_flight_ = 0;
     disk_.drain();
     disk_.set_write_cache(write_cache);
   }

@@ -46,6 +46,7 @@ class VirtioBlk final : public VirtioDevice {
   BlockBackend& disk_;
   std::string identity_;
   u64 accepted_ = 0;
+  u32 in_flight_ = 0;
   u64 epoch_ = 0;  // what was submitted before a reset is not given back after it
 };
 

@@ -317,8 +317,8 @@ void VirtioVsock::send_events() {
   if (taken == Virtqueue::Taken::kNone) return;
   if (taken == Virtqueue::Taken::kBroken || chain.writable_size() < sizeof kTransportReset)
     return transport_->needs_reset();
-  const auto event = std::bit_cast<std::array<u8, sizeof kTransportReset>>(kTransportReset);
-  queue->give_back(chain, static_cast<u32>(chain.write_front(event)));
+  const auto* event = reinterpret_cast<const u8*>(&kTransportReset);
+  queue->give_back(chain, static_cast<u32>(chain.write_front({event, sizeof kTransportReset})));
   reset_event_ = false;
   transport_->announce(kEventQueue);
 }

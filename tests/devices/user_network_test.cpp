@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -21,11 +23,25 @@ using namespace doppel::devices;
 namespace {
 
 constexpr u8 kTcp = 6, kUdp = 17;
-constexpr u8 kSyn = 2, kRst = 4;
+constexpr u8 kSyn = 2, kRst = 4, kAck = 16;
 
 u16 get16(const NetFrame& frame, std::size_t at) {
   return static_cast<u16>(frame.bytes[at] << 8 | frame.bytes[at + 1]);
 }
+std::size_t resident_kib() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word && word != "RssAnon:") {
+  }
+  std::size_t value = 0;
+  status >> value;
+  return value;
+}
+
+u32 get32(const NetFrame& frame, std::size_t at) {
+  return u32{get16(frame, at)} << 16 | get16(frame, at + 2);
+}
+
 // 10.0.2.15, by hand, on a user network whose process may have few descriptors.
 class Guest {
  public:
@@ -84,6 +100,15 @@ class Guest {
       if (wanted) return true;
     }
     return false;
+  }
+  // Opens a connection whose first byte is number 101; what the guest acknowledges.
+  u32 connect(u16 port) {
+    segment(port, kSyn, 100);
+    NetFrame answer;
+    REQUIRE(hear(port, kSyn, answer));
+    const u32 acknowledged = get32(answer, 38) + 1;
+    segment(port, kAck, 101, acknowledged);
+    return acknowledged;
   }
   // Everything that was sent has been looked at.
   void settle() {
@@ -170,4 +195,38 @@ TEST_CASE("a flood of datagrams gets three quarters of the descriptors") {
   for (u16 port = 2000; port < 7000; ++port) guest.datagram(port, 1000);
   guest.settle();
   CHECK(Guest::descriptors() - before == Guest::kFiles / 4 * 3);
+}
+
+TEST_CASE("segments behind a hole in their stream are kept up to a number, and go with the connection") {
+  Guest guest;
+  const std::size_t before = resident_kib();
+  constexpr u16 kFirst = 1000, kConnections = 4;
+  u32 acknowledged[kConnections];
+  for (u16 i = 0; i < kConnections; ++i) {
+    acknowledged[i] = guest.connect(static_cast<u16>(kFirst + i));
+    for (u32 n = 0; n < 20'000; ++n)
+      guest.segment(static_cast<u16>(kFirst + i), kAck, 103 + 2 * n, acknowledged[i], 1);
+  }
+  guest.settle();
+  CHECK(resident_kib() < before + 128 * 1024);
+  // No more data, until the connections go.
+  const u32 later = guest.connect(2000);
+  NetFrame answer;
+  guest.segment(2000, kAck, 101, later, 1);
+  CHECK(!guest.hear(2000, kAck, answer, 300));
+  for (u16 i = 0; i < kConnections; ++i)
+    guest.segment(static_cast<u16>(kFirst + i), kRst | kAck, 101, acknowledged[i]);
+  guest.segment(2000, kAck, 101, later, 1);
+  CHECK(guest.hear(2000, kAck, answer));
+  CHECK(get32(answer, 42) == 102);
+}
+
+TEST_CASE("a stream without holes is not limited") {
+  Guest guest;
+  const u32 acknowledged = guest.connect(1000);
+  for (u32 n = 0; n < 40'000; ++n) guest.segment(1000, kAck, 101 + n, acknowledged, 1);
+  NetFrame answer;
+  u32 end = 0;
+  while (end != 40'101 && guest.hear(1000, kAck, answer, 2000)) end = get32(answer, 42);
+  CHECK(end == 40'101);
 }

@@ -353,3 +353,25 @@ TEST_CASE("a virtio disk's state survives a snapshot between requests") {
   CHECK(saved.stream() == again.stream());
   CHECK(to.status() == 15);
 }
+
+TEST_CASE("a driver that does not wait for what it is owed has only so much in flight") {
+  VirtioMachine m;
+  REQUIRE(m.start(kFeatureVersion1, 128));
+  // A read of the first sector, again and again.
+  const auto descriptor = [&](u64 at, u64 address, u32 length, u16 flags, u16 next) {
+    m.store(at, address);
+    m.store(at + 8, length);
+    m.store(at + 12, flags);
+    m.store(at + 14, next);
+  };
+  descriptor(0x1000, 0x10'0000, 16, 1, 1);
+  descriptor(0x1010, 0x11'0000, 513, 2, 0);
+  for (u16 round = 1; round <= 9; ++round) {
+    m.store<u16>(0x4002, static_cast<u16>(round * 128));
+    m.notify();
+  }
+  CHECK(m.disk.waiting() == 1024);
+  m.disk.work();
+  CHECK(m.load<u16>(0x6002) == 1024 + 128);
+  CHECK(m.disk.waiting() == 0);
+}

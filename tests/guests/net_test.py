@@ -127,7 +127,7 @@ class Network(net_guest.Folder, unittest.TestCase):
                     done = doppel.command(f"iperf3 -J -t 3 {way} --client 10.0.2.2 --port {port}")
                     self.report(f"guest connects {way}", json.loads(done[done.index("{"):]))
                 # And over those that the host makes.
-                doppel.command("iperf3 --server --daemon")
+                doppel.command("iperf3 --server --daemon; until netstat -ltn | grep -q :5201; do sleep 0.1; done")
                 for way in ([], ["--reverse"]):
                     done = subprocess.run(["iperf3", "-J", "-t", "3", *way, "--client", "127.0.0.1", "--port",
                                            str(forwarded)], timeout=60, stdout=subprocess.PIPE, check=True)
