@@ -36,6 +36,7 @@ bool is_ram(const GuestRam& ram, u64 pa, u64 size) {
 GuestRam::GuestRam(u64 size) : size_(size), below_4g_(std::min(size, kPciHoleStart)) {
   if (size % kPageSize != 0 || size < kSmallestRam || size > kLargestRam) fail(EINVAL, "guest RAM size");
   code_users_ = std::make_unique<std::atomic<u8>[]>(size / kPageSize);
+  prepared_ = std::make_unique<std::atomic<bool>[]>((size + kPrepared - 1) / kPrepared);
 
   fd_ = ::memfd_create("doppel-guest-ram", MFD_CLOEXEC);
   if (fd_ < 0) fail(errno, "memfd_create for guest RAM");
@@ -58,6 +59,13 @@ GuestRam::GuestRam(u64 size) : size_(size), below_4g_(std::min(size, kPciHoleSta
 GuestRam::~GuestRam() {
   ::munmap(base_, size_);
   ::close(fd_);
+}
+
+void GuestRam::populate(std::atomic<bool>& prepared, u64 pa) const {
+  prepared.store(true, std::memory_order_relaxed);
+  const u64 first = offset_of(pa) / kPrepared * kPrepared;
+  // A host that cannot do this, or has no memory left, is asked again at the page fault.
+  (void)::madvise(base_ + first, std::min(kPrepared, size_ - first), MADV_POPULATE_WRITE);
 }
 
 bool GuestRam::read(u64 pa, std::span<u8> out) const {
@@ -94,6 +102,8 @@ bool GuestRam::give_to_host(u64 pa, u64 size) const {
 bool GuestRam::write(u64 pa, std::span<const u8> data) {
   if (data.empty()) return true;
   if (!is_ram(*this, pa, data.size())) return false;
+  if (data.size() > kPageSize)
+    for (u64 at = pa & ~(kPrepared - 1); at < pa + data.size(); at += kPrepared) prepare(at);
   std::memcpy(host(pa), data.data(), data.size());
   written_in_place(pa, data.size());
   return true;

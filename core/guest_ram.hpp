@@ -49,6 +49,13 @@ class GuestRam {
     return offset == ~u64{0} ? nullptr : base_ + offset;
   }
 
+  // The page at `pa`, which is RAM, is about to be used: the first time, the host gives the memory for what
+  // lies around it, too. A page fault for each page would take longer.
+  void prepare(u64 pa) const {
+    auto& prepared = prepared_[offset_of(pa) / kPrepared];
+    if (!prepared.load(std::memory_order_relaxed)) populate(prepared, pa);
+  }
+
   // Copy out of / into RAM as a bus master does. False (nothing done) unless the whole range is RAM.
   [[nodiscard]] bool read(u64 pa, std::span<u8> out) const;
   [[nodiscard]] bool write(u64 pa, std::span<const u8> data);
@@ -88,6 +95,9 @@ class GuestRam {
   }
 
  private:
+  static constexpr u64 kPrepared = u64{64} << 10;  // bytes
+
+  void populate(std::atomic<bool>& prepared, u64 pa) const;
   void tell_code_write(u64 pa, u64 size) const {
     if (is_code_page(pa) && code_write_) code_write_(pa, size);
   }
@@ -97,6 +107,7 @@ class GuestRam {
   int fd_ = -1;
   u8* base_ = nullptr;
   std::unique_ptr<std::atomic<u8>[]> code_users_;
+  std::unique_ptr<std::atomic<bool>[]> prepared_;  // by kPrepared bytes of RAM
   std::function<void(u64, u64)> code_write_;
 };
 

@@ -109,7 +109,10 @@ u8* PhysicalMemory::write_target(u64 page) const {
 
 PhysicalMemory::Backing PhysicalMemory::backing(u64 page) const {
   u8* host = ram_.host(page);
-  if (host && page >= overlaid_end_) return {host, true};
+  if (host && page >= overlaid_end_) {
+    ram_.prepare(page);
+    return {host, true};
+  }
   const std::shared_lock lock(map_lock_);
   if (const RamRoute* route = host ? ram_route(page) : nullptr) {
     if (route->reads) return {host, route->writes};

@@ -78,6 +78,7 @@ std::vector<u8> read_file(const std::string& path, u64 limit, const std::string&
         fmt::format("{}: this is a pipe or a device; copy what it gives into a file and name that.", path));
   std::vector<u8> bytes;
   std::array<u8, 65536> chunk;
+  bytes.reserve(std::min(static_cast<u64>(status.st_size), limit) + chunk.size());
   ssize_t n;
   while ((n = ::read(file.fd(), chunk.data(), chunk.size())) > 0) {
     bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + n);

@@ -3,6 +3,7 @@
 #include <doctest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <system_error>
 #include <utility>
@@ -97,4 +98,25 @@ TEST_CASE("writes to code pages are reported page by page, after the bytes chang
   ram.release_code_page(0x1000);
   CHECK(ram.write(0x1800, {data.data(), 4}));
   CHECK(reports.empty());
+}
+
+TEST_CASE("memory comes with what lies around it, to the end of RAM") {
+  GuestRam ram(4 * kGiB + 3 * kPageSize);
+  const auto resident = [&](u64 first, u64 pages) {
+    std::vector<u8> there(pages);
+    CHECK(::mincore(ram.host(first), pages * kPageSize, there.data()) == 0);
+    return std::ranges::count(there, 1);
+  };
+  CHECK(resident(0, 64) == 0);
+  ram.prepare(17 * kPageSize);
+  CHECK(resident(0, 64) == 16);
+  CHECK(resident(16 * kPageSize, 16) == 16);
+  const u64 last = 5 * kGiB + 2 * kPageSize;
+  ram.prepare(last);
+  CHECK(resident(5 * kGiB, 3) == 3);
+  // What was given back is not there until it is used.
+  CHECK(ram.give_to_host(5 * kGiB, kPageSize));
+  ram.prepare(5 * kGiB);
+  CHECK(resident(5 * kGiB, 3) == 2);
+  CHECK(*ram.host(5 * kGiB) == 0);
 }
