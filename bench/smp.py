@@ -18,8 +18,8 @@ WORKLOADS = {
     "calls": ("./calls 36", 1.8),
     "float": ("./floating scalar 300", 1.8),
     "sha256": ("./crypto sha256 1200", 1.8),
-    "fork-exec": ("./system exec 500", 1.5),
-    "pipe": ("./system pipe 2000", 1.5),
+    "fork-exec": ("./system exec 200", 1.5),
+    "pipe": ("./system pipe 400", 1.5),
 }
 LEAST_RATIO = 4  # of QEMU's time for both at once, geometric mean
 EVENT = re.compile(r"@smp (\S+) (go|stop|failed)")
@@ -92,8 +92,9 @@ def main():
     engines = options.engines
     initramfs = make_initramfs(options)
     samples = {}
-    for _ in range(options.runs):
+    for turn in range(1, options.runs + 1):
         for engine in engines:
+            print(f"  {turn}/{options.runs} {engine}", file=sys.stderr, flush=True)
             one, two = (measure(command(options, engine, vcpus, initramfs), options.timeout) for vcpus in (1, 2))
             for name in options.only:
                 if name not in one or name not in two:
