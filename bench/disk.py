@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import side_by_side
@@ -56,28 +55,21 @@ def commands(options, engine, interface, initramfs, image):
 def measure(command, timeout):
     """Seconds for each part, and how many operations (or MiB) it is."""
     seconds, started, counts = {}, {}, {}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + timeout
-    try:
-        for line in process.stdout:
-            now = time.monotonic()
-            found = EVENT.search(line.decode(errors="replace"))
-            if not found:
-                continue
-            name, rest = found[1], found[2].split()
-            if name == "done":
-                return seconds, counts
-            if name == "failed" or now > deadline:
-                break
-            if rest[0] == "go":
-                started[name] = now
-            else:
-                seconds[name] = now - started[name]
-                counts[name] = int(rest[1])
-    finally:
-        process.kill()
-        process.wait()
-    sys.exit(f"{command[0]}: the guest did not get to the end: {found and found[0]}")
+    last = "it said nothing"
+    for now, line in side_by_side.lines(command, timeout):
+        if not (found := EVENT.search(line)):
+            continue
+        last, name, rest = found[0], found[1], found[2].split()
+        if name == "done":
+            return seconds, counts
+        if name == "failed":
+            break
+        if rest[0] == "go":
+            started[name] = now
+        else:
+            seconds[name] = now - started[name]
+            counts[name] = int(rest[1])
+    sys.exit(f"{command[0]}: the guest did not get to the end: {last}")
 
 
 def main():

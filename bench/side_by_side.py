@@ -3,6 +3,8 @@
 import shutil
 import statistics
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -11,6 +13,19 @@ TOP = Path(__file__).resolve().parent.parent
 def cpio(folder, names):
     return subprocess.run(["cpio", "--quiet", "--create", "--format=newc", "--owner=+0:+0"], cwd=folder,
                           input="\n".join(names).encode(), stdout=subprocess.PIPE, check=True).stdout
+
+
+def lines(command, timeout):
+    """(time, text) of each line that a process prints. It is killed after `timeout` seconds, or when no more are wanted."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        killer = threading.Timer(timeout, process.kill)
+        killer.start()
+        try:
+            for line in process.stdout:
+                yield time.monotonic(), line.decode(errors="replace")
+        finally:
+            killer.cancel()
+            process.kill()
 
 
 def add_options(parser):

@@ -31,8 +31,7 @@ std::optional<std::string> check_firmware(std::span<const u8> image) {
 std::optional<std::string> check_variable_store(std::span<const u8> image, u64 size) {
   if (std::ranges::equal(image.first(std::min(image.size(), kVariableVolume.size())), kVariableVolume))
     return "this firmware image has a store of variables in itself, which is not kept; name the one without "
-           "it, "
-           "such as OVMF_CODE_4M.fd";
+           "it, such as OVMF_CODE_4M.fd";
   // Built as one image and then cut in two.
   if (!std::has_single_bit(image.size() + size))
     return fmt::format(

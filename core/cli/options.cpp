@@ -286,8 +286,7 @@ std::variant<RunOptions, ControlCall, ExitNow> parse_command_line(int argc, char
   run->add_option("--net", net_words,
                   "Network card; may be repeated: user (NAT; ,hostfwd=tcp:127.0.0.1:2222-:22, ,restrict=on, "
                   ",tftp=DIR, ,bootfile=FILE), link=NAME (to another machine), tap=NAME (an interface of the "
-                  "host), or none "
-                  "(default). For each ,mac=ADDRESS and ,model=virtio or e1000")
+                  "host), or none (default). For each ,mac=ADDRESS and ,model=virtio or e1000")
       ->type_name("NETWORK[,...]")
       ->allow_extra_args(false);
   std::vector<std::string> nic_words;

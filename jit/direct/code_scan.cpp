@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "jit/xsave_family.hpp"
 #include "jit/zydis.hpp"
 
 namespace doppel::jit::direct {
@@ -33,18 +34,10 @@ bool sensitive(u16 mnemonic) {
     case ZYDIS_MNEMONIC_RDGSBASE:
     case ZYDIS_MNEMONIC_WRFSBASE:
     case ZYDIS_MNEMONIC_WRGSBASE:
-    // What they store tells of components that only the host's XCR0 has.
-    case ZYDIS_MNEMONIC_XSAVE:
-    case ZYDIS_MNEMONIC_XSAVE64:
-    case ZYDIS_MNEMONIC_XSAVEC:
-    case ZYDIS_MNEMONIC_XSAVEC64:
-    case ZYDIS_MNEMONIC_XSAVEOPT:
-    case ZYDIS_MNEMONIC_XSAVEOPT64:
-    case ZYDIS_MNEMONIC_XRSTOR:
-    case ZYDIS_MNEMONIC_XRSTOR64:
       return true;
     default:
-      return false;
+      // What they store tells of components that only the host's XCR0 has.
+      return in_xsave_family(mnemonic);
   }
 }
 

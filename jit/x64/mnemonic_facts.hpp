@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "jit/insn.hpp"
+#include "jit/xsave_family.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -63,17 +64,9 @@ namespace doppel::jit::x64 {
     case ZYDIS_MNEMONIC_FXSAVE64:
     case ZYDIS_MNEMONIC_FXRSTOR:
     case ZYDIS_MNEMONIC_FXRSTOR64:
-    case ZYDIS_MNEMONIC_XSAVE:
-    case ZYDIS_MNEMONIC_XSAVE64:
-    case ZYDIS_MNEMONIC_XSAVEC:
-    case ZYDIS_MNEMONIC_XSAVEC64:
-    case ZYDIS_MNEMONIC_XSAVEOPT:
-    case ZYDIS_MNEMONIC_XSAVEOPT64:
-    case ZYDIS_MNEMONIC_XRSTOR:
-    case ZYDIS_MNEMONIC_XRSTOR64:
       return true;
     default:
-      return false;
+      return in_xsave_family(mnemonic);
   }
 }
 
