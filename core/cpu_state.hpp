@@ -129,6 +129,7 @@ enum Pending : u32 {
   kPendingCoherence = 1u << 6,  // another processor asks for something (jit/coherence.hpp)
   kPendingExclusive = 1u << 7,  // the instruction at RIP is to run while no other processor does
   kPendingYield = 1u << 8,      // the guest spins: let others have the host's processor
+  kPendingRoom = 1u << 9,       // the memory for code is full
 };
 
 // What the CPU does when it does not run instructions.
@@ -141,6 +142,7 @@ struct TranslatorState {
   u64 context = 0;         // what a jump-cache entry must match besides RIP,
   u64 global_context = 0;  // or this, if its translation is the same in every address space
   void* jump_cache = nullptr;
+  void* far_links = nullptr;  // by number of the jump
   void* owner = nullptr;      // the translator, for its callbacks
   u64 effective_address = 0;  // spilled by addresses that take more than one instruction
   u64 pushed = 0;             // spilled by PUSH of memory

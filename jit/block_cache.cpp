@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstddef>
-#include <new>
 #include <utility>
 
 #include "core/log.hpp"
@@ -21,54 +18,34 @@ const Insn* end_of_block(Vcpu& cpu, const Insn* insn) {
   return nullptr;
 }
 
-namespace {
-
-// Takes the place of every handler of a block whose bytes changed: leaves before the instruction.
-const Insn* stale(Vcpu& cpu, const Insn* insn) {
+const Insn* stale_block(Vcpu& cpu, const Insn* insn) {
   cpu.state.rip = cpu.state.gpr[core::kGprRip] + insn->offset;
   cpu.last = insn - 1;
   return nullptr;
 }
 
-// The granules of a page that [begin, end) touches: a bit each.
-u64 granules_between(u64 begin, u64 end) {
-  constexpr u64 kGranule = kPageSize / 64;
-  if (begin >= end) return 0;
-  const u64 first = begin / kGranule, last = (end - 1) / kGranule;
-  return (~u64{0} >> (63 - last)) & (~u64{0} << first);
-}
-
-// Those of `page` that [pa, pa + size) touches.
-u64 granules_within(u64 page, u64 pa, u64 size) {
-  return granules_between(std::max(pa, page) - page, std::min(pa + size - page, kPageSize));
-}
-
-u32 bucket_of(u64 physical, u32 code_bits) {
-  return static_cast<u32>((physical ^ (physical >> 14) ^ (code_bits << 3)) * 0x9e3779b97f4a7c15ull >> 47);
-}
-
-}  // namespace
-
-BlockCache::BlockCache(Vcpu& cpu)
+BlockCache::BlockCache(Vcpu& cpu, std::shared_ptr<BlockStore> store)
     : cpu_(cpu),
+      store_(store ? std::move(store) : std::make_shared<BlockStore>(cpu.mmu.memory().ram(), cpu.counters)),
       decoder16_(cpu.model, 16, cpu.counters),
       decoder32_(cpu.model, 32, cpu.counters),
       decoder64_(cpu.model, 64, cpu.counters),
-      buckets_(kBuckets),
-      decoded_(cpu.counters["interp.instructions decoded"]),
-      invalidated_(cpu.counters["interp.blocks invalidated"]) {}
+      decoded_(cpu.counters["interp.instructions decoded"]) {
+  store_->join(*this);
+}
 
 void BlockCache::share(Coherence& coherence, Coherence::Member& self) {
-  const u64 pages = cpu_.mmu.memory().ram().size() / kPageSize;
-  // Zeroes that the host makes where they are touched.
-  published_.reset(static_cast<u64*>(std::calloc(pages, sizeof(u64))));
-  if (!published_) throw std::bad_alloc();
   coherence_ = &coherence;
   self_ = &self;
 }
 
-const Decoder& BlockCache::decoder() const {
-  switch (cpu_.state.code_bits) {
+void BlockCache::set_backend(Backend* backend) {
+  backend_ = backend;
+  if (backend) store_->expect_translations();
+}
+
+const Decoder& BlockCache::decoder(u32 code_bits) const {
+  switch (code_bits) {
     case 64:
       return decoder64_;
     case 32:
@@ -78,70 +55,126 @@ const Decoder& BlockCache::decoder() const {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------------------
+// Finding.
+
 Block* BlockCache::find(u64 linear, u32 max_insns) {
   mmu::Mmu::Code code;
   if (!cpu_.mmu.fetch(linear, code)) return nullptr;
-  if (max_insns == 1 || code.host == nullptr) {
-    single_ = Block{};
-    return build(linear, code, 1, single_);
+  // Code outside plain memory never runs from a cache.
+  if (max_insns == 1 || code.host == nullptr) return find_single(linear, code);
+  if (Block* block = store_->find(code.physical, cpu_.state.code_bits)) {
+    if (block->second_page == kNoPage || second_page_matches(*block, linear)) return block;
+    if (cpu_.state.fault.pending) return nullptr;
+    const auto guard = lock();
+    if (block->valid) store_->forget(*block);
   }
-  const u8 code_bits = cpu_.state.code_bits;
-  for (Block* block = buckets_[bucket_of(code.physical, code_bits)]; block; block = block->next_in_bucket)
-    if (block->physical == code.physical && block->code_bits == code_bits && block->valid) {
-      if (block->second_page == kNoPage || second_page_matches(*block, linear)) return block;
-      if (cpu_.state.fault.pending) return nullptr;
-      forget(*block);
-      break;
-    }
+  return make(linear, code, max_insns);
+}
 
-  if (chunks_.size() >= max_chunks() && chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) clear();
-  Block* block = build(linear, code, max_insns, blocks_.emplace_back());
-  if (block == nullptr) {
-    blocks_.pop_back();
-    publish(code.physical & kPageMask);
-    return nullptr;
-  }
-  enter(*block);
-  return block;
+u64 BlockCache::next_page(u64 linear) const {
+  const u64 next = (linear | ~kPageMask) + 1;
+  return cpu_.state.code_bits == 64 ? next : next & 0xffff'ffff;
 }
 
 bool BlockCache::second_page_matches(const Block& block, u64 linear) {
   mmu::Mmu::Code code;
-  return cpu_.mmu.fetch((linear | ~kPageMask) + 1, code) && (code.physical & kPageMask) == block.second_page;
+  return cpu_.mmu.fetch(next_page(linear), code) && (code.physical & kPageMask) == block.second_page;
 }
 
-Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, Block& block) {
-  block.physical = code.physical;
-  block.code_bits = cpu_.state.code_bits;
-  const u32 left_in_page = static_cast<u32>(kPageSize - (code.physical & ~kPageMask));
-  // Code outside plain memory (MMIO) is read byte by byte, as the bus would, and never run from a cache.
+bool BlockCache::look_for_second_page(u64 linear, Source& source) {
+  if (!cpu_.mmu.fetch(next_page(linear), source.second)) return false;
+  source.second_page = source.second.physical & kPageMask;
+  return true;
+}
+
+Block* BlockCache::find_single(u64 linear, const mmu::Mmu::Code& code) {
+  const u32 left_in_page = static_cast<u32>(kPageSize - code.physical % kPageSize);
   std::array<u8, 16> mmio_bytes;
-  std::span<const u8> bytes(code.host, code.host ? left_in_page : 0);
+  Source source{code.physical, {code.host, code.host ? left_in_page : 0}};
   if (code.host == nullptr) {
+    // Byte by byte, as the bus would.
     const u32 length = std::min(left_in_page, kLongestInsn);
     for (u32 i = 0; i < length; ++i)
       mmio_bytes[i] = static_cast<u8>(cpu_.mmu.memory().read(code.physical + i, 1));
-    bytes = std::span(mmio_bytes).first(length);
-    max_insns = 1;
-  } else if (max_insns > 1) {
-    // Before the bytes are read: from now on a store to this page is seen.
-    note_code_page(code.physical);
-    publish(code.physical & kPageMask, granules_between(code.physical % kPageSize, kPageSize));
+    source.bytes = std::span(mmio_bytes).first(length);
   }
+  single_ = Block{};
+  single_.insns = single_insns_;
+  while (!build(source, 1, single_))
+    if (!look_for_second_page(linear, source)) return nullptr;
+  return &single_;
+}
 
-  // In place; `used` instructions of it are kept.
-  block.insns = max_insns == 1 ? single_insns_ : room_for_insns();
+void BlockCache::protect(u64 page) {
+  {
+    const auto guard = lock();
+    if (store_->is_code_page(page)) return;
+  }
+  // Not with the lock held, which others may wait for, who are waited for here.
+  core::GuestRam& ram = cpu_.mmu.memory().ram();
+  ram.claim_code_page(page);
+  cpu_.mmu.protect_code_page(page);
+  if (coherence_) coherence_->protect(*self_, page);
+  const auto guard = lock();
+  if (!store_->add_code_page(page)) ram.release_code_page(page);
+}
+
+Block* BlockCache::make(u64 linear, const mmu::Mmu::Code& code, u32 max_insns) {
+  const u64 page = code.physical & kPageMask;
+  const u64 offset = code.physical % kPageSize;
+  Source source{code.physical, {code.host, kPageSize - offset}};
+  while (true) {
+    protect(page);
+    if (source.second_page != kNoPage) protect(source.second_page);
+    {
+      const auto guard = lock();
+      // What nothing is made from may be unprotected again, and another processor may have been faster.
+      if (!store_->is_code_page(page)) continue;
+      if (source.second_page != kNoPage && !store_->is_code_page(source.second_page)) continue;
+      if (Block* block = store_->find(code.physical, cpu_.state.code_bits)) {
+        if (block->second_page == source.second_page || block->second_page == kNoPage) return block;
+        store_->forget(*block);
+        continue;
+      }
+      if (store_->full()) break;
+      Block& block = store_->add();
+      // Before the bytes are read.
+      store_->expect_code(page, offset);
+      if (source.second_page != kNoPage) store_->expect_code(source.second_page);
+      if (build(source, max_insns, block)) {
+        store_->enter(block);
+        return &block;
+      }
+      store_->drop_last();
+      store_->publish(page);
+    }
+    if (!look_for_second_page(linear, source)) return nullptr;
+    if (source.second.host == nullptr) return find_single(linear, code);
+  }
+  ask_for_room();
+  return find_single(linear, code);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Decoding.
+
+bool BlockCache::build(const Source& source, u32 max_insns, Block& block) {
+  block.physical = source.physical;
+  block.code_bits = cpu_.state.code_bits;
   bool last = false;
   u32 used = 0;
   while (!last && used < std::min(max_insns, longest_)) {
     Insn& insn = block.insns[used];
-    const auto rest = bytes.subspan(block.bytes);
-    const auto result = rest.empty() ? Decoder::Result::kTruncated
-                                     : decoder().decode(rest, static_cast<u16>(block.bytes), insn);
+    const auto rest = source.bytes.subspan(block.bytes);
+    const auto result = rest.empty()
+                            ? Decoder::Result::kTruncated
+                            : decoder(block.code_bits).decode(rest, static_cast<u16>(block.bytes), insn);
     if (result == Decoder::Result::kTruncated) {
       // An instruction that continues on the next page stands in a block of its own.
       if (used != 0) break;
-      if (!decode_across_pages(linear, rest, block, insn, last)) return nullptr;
+      if (!decode_across_pages(source, insn)) return false;
+      block.second_page = source.second_page;
       last = true;
     } else {
       const bool alone = alone_ && alone_(insn);
@@ -156,7 +189,7 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
   const Insn& final = block.insns[used - 1];
   // Bytes that are no instruction were looked at beyond the first.
   const u32 looked_at = final.mnemonic == ZYDIS_MNEMONIC_INVALID ? final.offset + kLongestInsn : block.bytes;
-  block.depends_begin = static_cast<u16>(code.physical % kPageSize);
+  block.depends_begin = static_cast<u16>(source.physical % kPageSize);
   const u64 end = block.depends_begin + u64{looked_at};
   block.depends_end = static_cast<u16>(std::min(end, kPageSize));
   if (block.second_page != kNoPage) block.second_depends_end = static_cast<u16>(end - kPageSize);
@@ -167,179 +200,58 @@ Block* BlockCache::build(u64 linear, const mmu::Mmu::Code& code, u32 max_insns, 
   sentinel.run = end_of_block;
   sentinel.offset = static_cast<u16>(block.bytes);
   sentinel.flags = block.code_bits == 64 ? kCode64 : 0;
-  if (max_insns != 1) chunk_used_ += used + 1;
-  return &block;
-}
-
-bool BlockCache::decode_across_pages(u64 linear, std::span<const u8> head, Block& block, Insn& insn,
-                                     bool& last) {
-  std::array<u8, 16> bytes{};
-  const u32 head_size = std::min(static_cast<u32>(head.size()), kLongestInsn);
-  std::copy_n(head.begin(), head_size, bytes.begin());
-  mmu::Mmu::Code next;
-  u64 next_linear = linear + head_size;
-  if (block.code_bits != 64) next_linear &= 0xffff'ffff;
-  if (!cpu_.mmu.fetch(next_linear, next)) return false;
-  if (next.host) {
-    note_code_page(next.physical);
-    publish(next.physical & kPageMask, granules_between(0, kLongestInsn));
-  }
-  for (u32 i = head_size; i < kLongestInsn; ++i)
-    bytes[i] = next.host ? next.host[i - head_size]
-                         : static_cast<u8>(cpu_.mmu.memory().read(next.physical + i - head_size, 1));
-  const auto result = decoder().decode(std::span(bytes).first(kLongestInsn), 0, insn);
-  DOPPEL_CHECK(result != Decoder::Result::kTruncated, "15 bytes hold any instruction");
-  last = true;
-  block.second_page = next.physical & kPageMask;
   return true;
 }
 
-BlockCache::CodePage& BlockCache::note_code_page(u64 physical) {
-  const u64 page = physical & kPageMask;
-  const auto [it, is_new] = code_pages_.try_emplace(page);
-  if (!is_new) return it->second;  // and has been so since
-  cpu_.mmu.memory().ram().claim_code_page(page);
-  cpu_.mmu.protect_code_page(page);
-  if (coherence_) coherence_->protect(*self_, page);
-  return it->second;
+bool BlockCache::decode_across_pages(const Source& source, Insn& insn) const {
+  if (source.second_page == kNoPage) return false;
+  std::array<u8, 16> bytes{};
+  const u32 head = std::min(static_cast<u32>(source.bytes.size()), kLongestInsn);
+  std::copy_n(source.bytes.begin(), head, bytes.begin());
+  const mmu::Mmu::Code& next = source.second;
+  for (u32 i = head; i < kLongestInsn; ++i)
+    bytes[i] = next.host ? next.host[i - head]
+                         : static_cast<u8>(cpu_.mmu.memory().read(next.physical + i - head, 1));
+  const auto result = decoder(cpu_.state.code_bits).decode(std::span(bytes).first(kLongestInsn), 0, insn);
+  DOPPEL_CHECK(result != Decoder::Result::kTruncated, "15 bytes hold any instruction");
+  return true;
 }
 
-void BlockCache::publish(u64 page, u64 more) {
-  if (!coherence_) return;
-  const auto it = code_pages_.find(page);
-  const u64 offset = cpu_.mmu.memory().ram().offset_of(page);
-  if (offset == ~u64{0}) return;
-  // Bytes that are read from now on change only seen: the counterpart of the fence in GuestRam::report_store.
-  std::atomic_ref(published_[offset / kPageSize])
-      .store(it == code_pages_.end() ? 0 : it->second.granules | more);
-}
+// ---------------------------------------------------------------------------------------------------------------
+// Watching, and making room.
 
 void BlockCache::watch(u64 page) {
-  CodePage& code = note_code_page(page);
-  code.watched = true;
-  code.granules = ~u64{0};
-  publish(page);
-}
-
-Insn* BlockCache::room_for_insns() {
-  if (chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) {
-    chunks_.push_back(std::make_unique_for_overwrite<std::byte[]>(kChunkInsns * sizeof(Insn)));
-    chunk_used_ = 0;
-  }
-  // Insn is an aggregate that is only ever assigned to there, so the bytes need no constructor.
-  return reinterpret_cast<Insn*>(chunks_.back().get()) + chunk_used_;
-}
-
-void BlockCache::enter(Block& block) {
-  Block*& bucket = buckets_[bucket_of(block.physical, block.code_bits)];
-  block.next_in_bucket = bucket;
-  bucket = &block;
-  for (const u64 page : {block.physical & kPageMask, block.second_page}) {
-    if (page == kNoPage) continue;
-    CodePage& code = note_code_page(page);
-    code.blocks.push_back(&block);
-    code.granules |= granules_of(block, page);
-    publish(page);
+  while (true) {
+    protect(page);
+    const auto guard = lock();
+    if (!store_->is_code_page(page)) continue;
+    store_->watch(page, *this);
+    return;
   }
 }
 
-u64 BlockCache::granules_of(const Block& block, u64 page) {
-  u64 granules = 0;
-  if (page == (block.physical & kPageMask))
-    granules = granules_between(block.depends_begin, block.depends_end);
-  if (page == block.second_page) granules |= granules_between(0, block.second_depends_end);
-  return granules;
+void BlockCache::watched_page_written(u64 page, bool here) {
+  if (!here && self_)
+    coherence_->tell_page_written(*self_, page);
+  else if (backend_)
+    backend_->watched_page_written(page);
 }
 
-bool BlockCache::holds_code(u64 pa, u32 size) const {
-  const auto it = code_pages_.find(pa & kPageMask);
-  const u64 offset = pa & ~kPageMask;
-  return it != code_pages_.end() && (it->second.granules & granules_between(offset, offset + size));
+void BlockCache::ask_for_room() {
+  full_generation_ = store_->generation();
+  cpu_.state.notify(core::kPendingRoom);
 }
 
-bool BlockCache::may_hold_code(u64 pa, u64 size) const {
-  const auto& ram = cpu_.mmu.memory().ram();
-  for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
-    const u64 offset = ram.offset_of(page);
-    if (offset == ~u64{0}) continue;
-    if (std::atomic_ref(published_[offset / kPageSize]).load() & granules_within(page, pa, size)) return true;
-  }
-  return false;
-}
-
-void BlockCache::note_dependence(const Block& block) {
-  const u64 page = block.physical & kPageMask;
-  code_pages_[page].granules |= granules_of(block, page);
-  publish(page);
-}
-
-void BlockCache::forget(Block& block) {
-  ++invalidated_;
-  block.valid = false;
-  if (backend_) backend_->forget(block);
-  for (u32 i = 0; i < block.count; ++i) block.insns[i].run = stale;
-  Block** link = &buckets_[bucket_of(block.physical, block.code_bits)];
-  while (*link != &block) link = &(*link)->next_in_bucket;
-  *link = block.next_in_bucket;
-  for (const u64 page : {block.physical & kPageMask, block.second_page}) {
-    const auto it = code_pages_.find(page);
-    if (it == code_pages_.end()) continue;
-    CodePage& code = it->second;
-    code.blocks.erase(std::remove(code.blocks.begin(), code.blocks.end(), &block), code.blocks.end());
-    release_if_unused(page);
-  }
-}
-
-void BlockCache::release_if_unused(u64 page) {
-  const auto it = code_pages_.find(page);
-  if (it == code_pages_.end() || it->second.watched) return;
-  CodePage& code = it->second;
-  code.granules = 0;
-  for (const Block* block : code.blocks) code.granules |= granules_of(*block, page);
-  const bool unused = code.blocks.empty();
-  if (unused) code_pages_.erase(it);
-  publish(page);
-  if (unused) cpu_.mmu.memory().ram().release_code_page(page);
-}
-
-void BlockCache::invalidate(u64 pa, u64 size) {
-  for (u64 page = pa & kPageMask; page < pa + size; page += kPageSize) {
-    const auto it = code_pages_.find(page);
-    if (it == code_pages_.end()) continue;
-    if (it->second.blocks.empty() && !it->second.watched) {
-      release_if_unused(page);  // no block came of it
-      continue;
-    }
-    if (!(it->second.granules & granules_within(page, pa, size))) continue;
-    if (it->second.watched) {
-      it->second.watched = false;
-      if (backend_) backend_->watched_page_written(page);
-      release_if_unused(page);
-      if (!code_pages_.contains(page)) continue;
-    }
-    const auto blocks = code_pages_.at(page).blocks;  // a copy: forget() edits the list
-    for (Block* block : blocks) {
-      const u64 first_page = block->physical & kPageMask;
-      const bool first =
-          first_page + block->depends_begin < pa + size && pa < first_page + block->depends_end;
-      const bool second = block->second_page != kNoPage && block->second_page < pa + size &&
-                          pa < block->second_page + block->second_depends_end;
-      if (first || second) forget(*block);
-    }
-  }
+void BlockCache::make_room() {
+  begin_exclusive();
+  // Unless another processor did it meanwhile.
+  if (full_generation_ == store_->generation()) clear();
+  end_exclusive();
 }
 
 void BlockCache::clear() {
-  if (backend_) backend_->clear();
-  for (const auto& pages = std::exchange(code_pages_, {}); const auto& [page, code] : pages) {
-    publish(page);
-    cpu_.mmu.memory().ram().release_code_page(page);
-  }
-  std::fill(buckets_.begin(), buckets_.end(), nullptr);
-  blocks_.clear();
-  chunks_.clear();
-  chunk_used_ = kChunkInsns;
-  ++generation_;
+  const auto guard = lock();
+  store_->clear();
 }
 
 }  // namespace doppel::jit

@@ -9,9 +9,6 @@
 
 namespace doppel::jit {
 
-// That wait for one processor: beyond, all its blocks go.
-static constexpr std::size_t kMostStores = 1024;
-
 Coherence::Member& Coherence::join(Vcpu& cpu, BlockCache& blocks, std::function<void()> interrupt) {
   Member& member = *members_.emplace_back(std::make_unique<Member>(cpu, blocks, std::move(interrupt)));
   cpu.shared = true;
@@ -26,8 +23,7 @@ void Coherence::Member::protect_requested() {
 
 void Coherence::Member::do_all() {
   protect_requested();
-  if (std::exchange(too_many_stores_, false)) blocks_.clear();
-  for (const Store& store : std::exchange(stores_, {})) blocks_.invalidate(store.pa, store.size);
+  for (const u64 page : std::exchange(pages_written_, {})) blocks_.watched_page_written(page, true);
   if (std::exchange(flush_, false)) cpu_.mmu.flush_all();
 }
 
@@ -103,16 +99,10 @@ void Coherence::protect(Member& self, u64 page) {
   }
 }
 
-void Coherence::invalidate_others(const Member* self, u64 pa, u64 size) {
-  for (const auto& member : members_) {
-    if (member.get() == self || !member->blocks_.may_hold_code(pa, size)) continue;
-    const std::lock_guard guard(member->gate_);
-    if (member->stores_.size() < kMostStores)
-      member->stores_.push_back({pa, size});
-    else
-      member->too_many_stores_ = true;
-    member->attend();
-  }
+void Coherence::tell_page_written(Member& member, u64 page) {
+  const std::lock_guard guard(member.gate_);
+  member.pages_written_.push_back(page);
+  member.attend();
 }
 
 void Coherence::flush_others(const Member* self) {

@@ -1,13 +1,12 @@
 // What the processors of one machine owe each other about memory: a page that one of them makes code from is
-// write-protected by all before its bytes are read; a store to code reaches everybody's blocks; a change of
-// the memory map reaches everybody's TLB. Blocks and TLBs belong to their processor's thread. Another one
-// asks for what is to be done and gets that thread out of guest code; or does it itself while that thread
-// rests.
+// write-protected by all before its bytes are read; a store to a page that somebody watches is told; a change
+// of the memory map reaches everybody's TLB. A TLB belongs to its processor's thread. Another one asks for
+// what is to be done and gets that thread out of guest code; or does it itself while that thread rests. A
+// processor that is alone has no Member.
 //
-// Of a store to bytes that another processor has decoded, that processor learns before anything that the
-// storing one does afterwards: its attention flag is set first, and it looks at that before it takes an
-// interrupt, before a serializing instruction ends and at each indirect jump. A processor that is alone has
-// no Member.
+// Blocks and translations are common to all (jit/block_store.hpp): a store to code has dropped them when it
+// ends. Another processor that is in such a block meanwhile leaves it at its end at the latest, as a
+// processor may that fetched the old bytes before; it comes back to none without looking at the new ones.
 #pragma once
 
 #include <atomic>
@@ -41,9 +40,6 @@ class Coherence {
 
    private:
     friend class Coherence;
-    struct Store {
-      u64 pa, size;
-    };
     // With `gate_` held, by the owner or while it rests.
     void protect_requested();
     void do_all();
@@ -58,8 +54,7 @@ class Coherence {
     bool resting_ = true;              // until its thread begins
     bool stopped_ = false;             // may not resume
     std::vector<u64> pages_to_protect_;
-    std::vector<Store> stores_;
-    bool too_many_stores_ = false;  // stores_ lacks some
+    std::vector<u64> pages_written_;  // that its backend watched
     bool flush_ = false;
     u64 asked_ = 0;               // pages asked for, ever
     std::atomic<u64> served_{0};  // of those
@@ -74,8 +69,8 @@ class Coherence {
   // No other processor runs guest code between the two. Outside of blocks.
   void begin_exclusive(Member& self);
   void end_exclusive(Member& self);
-  // Bytes of RAM were stored to: drops the blocks of all but `self` that were made from them.
-  void invalidate_others(const Member* self, u64 pa, u64 size);
+  // Bytes of a page of RAM were stored to that the backend of `member` watched.
+  void tell_page_written(Member& member, u64 page);
   // What physical addresses mean has changed: flushes the TLBs of all but `self`.
   void flush_others(const Member* self);
 

@@ -28,7 +28,8 @@ Block* Dispatcher::block_at(u64 linear) {
       entry.block->valid) [[likely]]
     return entry.block;
   Block* block = blocks_.find(linear);
-  if (block && block->second_page == kNoPage) entry = {linear, context(), page_flushes_, block};
+  if (block && block->kept && block->second_page == kNoPage)
+    entry = {linear, context(), page_flushes_, block};
   return block;
 }
 
@@ -175,6 +176,10 @@ bool Dispatcher::service(Exit& exit) {
   if (pending & core::kPendingCoherence) {
     s.pending.fetch_and(~core::kPendingCoherence);
     blocks_.serve_others();
+  }
+  if (pending & core::kPendingRoom) {
+    s.pending.fetch_and(~core::kPendingRoom);
+    blocks_.make_room();
   }
   if (pending & core::kPendingExclusive) {
     s.pending.fetch_and(~core::kPendingExclusive);

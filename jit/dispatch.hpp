@@ -4,6 +4,8 @@
 #pragma once
 
 #include <array>
+#include <memory>
+#include <utility>
 
 #include "jit/block_cache.hpp"
 #include "jit/vcpu.hpp"
@@ -12,7 +14,9 @@ namespace doppel::jit {
 
 class Dispatcher {
  public:
-  explicit Dispatcher(Vcpu& cpu) : cpu_(cpu), blocks_(cpu) {
+  // `store`: of blocks, shared with other processors; nullptr: its own.
+  explicit Dispatcher(Vcpu& cpu, std::shared_ptr<BlockStore> store = nullptr)
+      : cpu_(cpu), blocks_(cpu, std::move(store)) {
     cpu.mmu.on_code_page_flush([this](u64 linear_page) {
       ++page_flushes_;
       if (backend_) backend_->forget_page(linear_page);

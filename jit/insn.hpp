@@ -5,6 +5,7 @@
 #include <span>
 
 #include "core/cpu_state.hpp"
+#include "core/published.hpp"
 #include "core/types.hpp"
 #include "jit/zydis.hpp"
 
@@ -74,7 +75,7 @@ enum ArithmeticFlag : u8 {
 // Operands are those of the manuals' syntax, destination first (Zydis' visible operands; implicit registers
 // that the syntax shows, such as CL of a shift, included).
 struct Insn {
-  Handler run = nullptr;
+  core::Published<Handler> run = nullptr;  // changes when the block goes, which others may run
   u64 imm = 0;   // the immediate, sign-extended to the operand size and then to 64 bits; branches:
                  // displacement; far pointers: offset. For relative branches the target is rip_of_next + imm.
   i64 disp = 0;  // memory displacement; RIP-relative ones are relative to the block's first byte (kGprRip)

@@ -38,6 +38,7 @@ struct Machine::Parts {
                .notify = [this](u32 processor, core::Pending reason) { processors[processor].wake(reason); },
                .code_written = [this](u64 pa, u64 size) { code_written(pa, size); },
                .translations_changed = [this] { translations_changed(); }}),
+        shared{.blocks = std::make_shared<jit::BlockStore>(board.memory.ram(), machine.counters_)},
         processors(make_processors(machine)),
         crew(processors, {.triple_fault = [&machine] { machine.request(kRequestTripleFault); },
                           .failure = [&machine] { machine.request(kRequestFailure); }}),
@@ -49,7 +50,7 @@ struct Machine::Parts {
     std::deque<Processor> made;
     for (u32 i = 0; i < machine.config_.processors.cpus; ++i)
       made.emplace_back(i, machine.config_, board, i == 0 ? machine.counters_ : more_counters.emplace_back(),
-                        coherence, directed_yield);
+                        shared);
     return made;
   }
 
@@ -67,19 +68,17 @@ struct Machine::Parts {
 
   void code_written(u64 pa, u64 size) {
     Processor* self = own();
-    if (self) self->dispatcher().blocks().invalidate(pa, size);
-    coherence.invalidate_others(self ? self->member() : nullptr, pa, size);
+    shared.blocks->invalidate(pa, size, self ? &self->dispatcher().blocks() : nullptr);
   }
 
   void translations_changed() {
     Processor* self = own();
     if (self) self->cpu().mmu.flush_all();
-    coherence.flush_others(self ? self->member() : nullptr);
+    shared.coherence.flush_others(self ? self->member() : nullptr);
   }
 
   PcBoard board;
-  jit::Coherence coherence;
-  DirectedYield directed_yield;
+  SharedByProcessors shared;
   std::deque<core::Counters> more_counters;  // of all processors but the first
   std::deque<Processor> processors;
   ProcessorCrew crew;

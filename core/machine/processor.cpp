@@ -29,11 +29,11 @@ constexpr std::pair<const char*, bool jit::x64::Optimisations::*> kOptimisations
     {"long-blocks", &jit::x64::Optimisations::long_blocks},
     {"jump-cache", &jit::x64::Optimisations::jump_cache}};
 
-jit::x64::TranslationReport translation_report(const MachineConfig& config, bool first) {
+jit::x64::TranslationReport translation_report(const MachineConfig& config) {
   jit::x64::TranslationReport report;
   report.dump_blocks(config.dump_blocks);
   try {
-    if (config.perf_map) report.open_perf_map(first);
+    if (config.perf_map) report.open_perf_map();
   } catch (const std::system_error& error) {
     throw ConfigError(fmt::format("{}; --perf-map needs that file.", error.what()));
   }
@@ -44,12 +44,6 @@ bool may_run_directly(const MachineConfig& config) {
   if (config.engine != Engine::kTranslator || config.trace) return false;
   if (config.direct != Direct::kAuto) return config.direct == Direct::kOn;
   return jit::direct::DirectRunner::suits(config.cpu);
-}
-
-// All processors' code caches together are as large as that of one, as long as each has enough to work with.
-u64 code_cache_size(u32 cpus) {
-  constexpr u64 kLeast = u64{64} << 20;
-  return std::max(jit::x64::kDefaultCodeCacheSize / cpus, kLeast);
 }
 #endif
 
@@ -72,21 +66,23 @@ std::vector<std::string> optimisation_names() {
 }
 
 Processor::Processor(u32 index, const MachineConfig& config, PcBoard& board, core::Counters& counters,
-                     jit::Coherence& coherence, DirectedYield& directed_yield)
+                     SharedByProcessors& shared)
     : index_(index),
       board_(board),
       model_(model_of(config, index)),
       memory_(model_, board.memory, board.ports, board.local_apic(index), board.clock, counters),
-      dispatcher_(*memory_),
-      directed_yield_(directed_yield) {
-  backend_ = choose_engine(config);
+      dispatcher_(*memory_, shared.blocks),
+      directed_yield_(shared.directed_yield) {
+  backend_ = choose_engine(config, shared);
   dispatcher_.set_backend(backend_.get());
   if (config.processors.cpus > 1)
-    member_ = &coherence.join(*memory_, dispatcher_.blocks(), [this] { wake(core::kPendingCoherence); });
+    member_ =
+        &shared.coherence.join(*memory_, dispatcher_.blocks(), [this] { wake(core::kPendingCoherence); });
 }
 
 // nullptr: the interpreter alone.
-std::unique_ptr<jit::Backend> Processor::choose_engine([[maybe_unused]] const MachineConfig& config) {
+std::unique_ptr<jit::Backend> Processor::choose_engine([[maybe_unused]] const MachineConfig& config,
+                                                       [[maybe_unused]] SharedByProcessors& shared) {
   std::unique_ptr<jit::Backend> chosen;
 #ifdef DOPPEL_TRANSLATOR_X64
   if (config.engine != Engine::kInterpreter) {
@@ -99,9 +95,12 @@ std::unique_ptr<jit::Backend> Processor::choose_engine([[maybe_unused]] const Ma
     if (config.trace || config.engine == Engine::kVerify)
       optimisations.chaining = optimisations.jump_cache = false;
     if (config.engine == Engine::kVerify) optimisations.hot_runs = 0;
-    chosen = std::make_unique<jit::x64::Translator>(cpu(), dispatcher_.blocks(), optimisations,
-                                                    code_cache_size(config.processors.cpus),
-                                                    translation_report(config, index_ == 0));
+    if (!shared.translations)
+      shared.translations = jit::x64::Translator::make_translations(model_, cpu().counters,
+                                                                    {.optimisations = optimisations,
+                                                                     .shared = config.processors.cpus > 1,
+                                                                     .report = translation_report(config)});
+    chosen = std::make_unique<jit::x64::Translator>(cpu(), dispatcher_.blocks(), shared.translations);
     if (config.engine == Engine::kVerify) {
       auto made = std::make_unique<jit::Verifier>(cpu(), dispatcher_.blocks(), std::move(chosen),
                                                   !optimisations.flag_liveness);

@@ -15,14 +15,25 @@
 #include "jit/direct/direct_runner.hpp"
 #endif
 
+namespace doppel::jit::x64 {
+class Translations;
+}
+
 namespace doppel::machine {
+
+// What the processors of one machine share, besides the board. With one processor the last two are not used.
+struct SharedByProcessors {
+  std::shared_ptr<jit::BlockStore> blocks;
+  std::shared_ptr<jit::x64::Translations> translations;  // made by the first one, if any
+  jit::Coherence coherence;
+  DirectedYield directed_yield{};
+};
 
 class Processor {
  public:
-  // Number `index` of `config.cpus`. `config`, `board`, `coherence` and `directed_yield` outlive it. With one
-  // processor the last two are not used. Throws ConfigError.
+  // Number `index` of `config.cpus`. `config`, `board` and `shared` outlive it. Throws ConfigError.
   Processor(u32 index, const MachineConfig& config, PcBoard& board, core::Counters& counters,
-            jit::Coherence& coherence, DirectedYield& directed_yield);
+            SharedByProcessors& shared);
 
   // To its state at power-on; TLB and code are dropped, too. Its thread does not run guest code.
   void reset();
@@ -53,7 +64,8 @@ class Processor {
   [[nodiscard]] jit::Coherence::Member* member() { return member_; }
 
  private:
-  [[nodiscard]] std::unique_ptr<jit::Backend> choose_engine(const MachineConfig& config);
+  [[nodiscard]] std::unique_ptr<jit::Backend> choose_engine(const MachineConfig& config,
+                                                            SharedByProcessors& shared);
   // The guest spins.
   void yield();
 

@@ -33,6 +33,7 @@ void BlockEmitter::emit(Block& block, u16 first, bool careful) {
 
   a.begin();
   entry_ = a.here();
+  if (context_.shared) a.nop5();
   find_live_flags();
   for (u16 i = first; i < block.count && !ended_; ++i) {
     starts_.push_back(static_cast<u32>(a.here() - entry_));
@@ -222,17 +223,14 @@ LinkSite& BlockEmitter::new_site(LinkSite::Kind kind, u16 target) {
   site.page = block_->physical & core::kPageMask;
   site.block = block_;
   site.sibling = sites_;
+  if (kind == LinkSite::Kind::kFar) site.number = context_.far_links++;
   sites_ = &site;
   return site;
 }
 
-void BlockEmitter::load_site(const LinkSite& site) {
-  a.mov(kScratch1, reinterpret_cast<u64>(&site));
-}
-
 void BlockEmitter::emit_exit_through(const LinkSite& site, i64 page_offset) {
   store_rip(page_offset);
-  load_site(site);
+  a.mov(kScratch1, reinterpret_cast<u64>(&site));
   a.mov(DOPPEL_STATE(translator.link_site, 8), kScratch1);
   a.jump(context_.trampolines.exit);
 }
@@ -258,6 +256,7 @@ void BlockEmitter::emit_near_jump(u16 page_offset, bool backward, bool interrupt
     a.jump_if(CondCode::kNE, stub);
   }
   LinkSite& site = new_site(LinkSite::Kind::kNear, page_offset);
+  if (context_.shared) a.align_patched(1);
   a.jump(stub);
   site.field = stub.last_field;
   a.land(stub);
@@ -266,32 +265,36 @@ void BlockEmitter::emit_near_jump(u16 page_offset, bool backward, bool interrupt
   emit_exit_through(site, page_offset);
 }
 
-//   if site.context == context and site.linear_page == code_page + distance:
-//     code_page = site.linear_page; jump site.code
-//   if --site.patience < 0: leave, to be linked;  else look the target up
+//   link = far_links[site.number]
+//   if link.context == context and link.linear_page == code_page + distance:
+//     code_page = link.linear_page; jump link.code
+//   if --link.patience < 0: leave, to be linked;  else look the target up
 void BlockEmitter::emit_far_jump(i64 page_offset, bool backward) {
   const i64 distance = page_offset & ~static_cast<i64>(core::kPageSize - 1);
   HostAssembler::Forward miss, leave;
   LinkSite& site = new_site(LinkSite::Kind::kFar);
   site.global = context_.kernel;
+  const auto link = [&](std::size_t field, u32 size) {
+    return ptr(kScratch1, static_cast<i32>(site.number * sizeof(FarLink) + field), size);
+  };
 
-  load_site(site);
+  a.mov(kScratch1, DOPPEL_STATE(translator.far_links, 8));
   if (backward) {
     a.cmp(DOPPEL_STATE(attention, 4), 0);
     a.jump_if(CondCode::kNE, miss);
   }
   a.mov(kScratch0,
         context_.kernel ? DOPPEL_STATE(translator.global_context, 8) : DOPPEL_STATE(translator.context, 8));
-  a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, context)));
+  a.cmp(kScratch0, link(offsetof(FarLink, context), 8));
   a.jump_if(CondCode::kNE, miss);
   load_code_address(kScratch0, distance);
-  a.cmp(kScratch0, ptr(kScratch1, offsetof(LinkSite, linear_page)));
+  a.cmp(kScratch0, link(offsetof(FarLink, linear_page), 8));
   a.jump_if(CondCode::kNE, miss);
   a.mov(DOPPEL_STATE(translator.code_page, 8), kScratch0);
-  a.jmp(ptr(kScratch1, offsetof(LinkSite, code), 8));
+  a.jmp(link(offsetof(FarLink, code), 8));
 
   a.land(miss);
-  a.sub(dword_ptr(kScratch1, offsetof(LinkSite, patience)), 1);
+  a.sub(link(offsetof(FarLink, patience), 4), 1);
   a.jump_if(CondCode::kS, leave);
   load_code_address(kScratch0, page_offset);
   a.jump(context_.trampolines.lookup);
@@ -302,6 +305,7 @@ void BlockEmitter::emit_far_jump(i64 page_offset, bool backward) {
 void BlockEmitter::emit_careful_site(const Insn& insn) {
   HostAssembler::Forward stub;
   LinkSite& site = new_site(LinkSite::Kind::kCareful, static_cast<u16>(index_of(insn)));
+  if (context_.shared) a.align_patched(1);
   a.jump(stub);
   site.field = stub.last_field;
   a.land(stub);

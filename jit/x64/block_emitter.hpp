@@ -23,29 +23,38 @@
 
 namespace doppel::jit::x64 {
 
+struct Translation;
+
 // A way out of a block that the translator can join to what comes next.
 struct LinkSite {
   enum class Kind : u8 {
     kNear,     // a direct jump within the guest page: patched to go straight to the target's translation
-    kFar,      // a direct jump to another guest page: goes to `code` while `context` and `linear_page` are
-               // the running ones
+    kFar,      // a direct jump to another guest page: through each processor's FarLink
     kCareful,  // to the same block from the instruction `target` on, without shared checks: patched
   };
   Kind kind = Kind::kNear;
   bool linked = false;
+  bool global = false;          // kFar: the link holds in all address spaces
   u16 target = 0;               // page offset of the guest target; kCareful: index of the instruction
+  u32 number = 0;               // kFar: of the FarLink
   u64 page = 0;                 // physical page of both ends; not for kFar
   u64 field = 0;                // executable address of the patched jump's displacement; not for kFar
   u64 stub = 0;                 // where the jump goes while it is not linked
   Block* block = nullptr;       // that it leaves; nullptr: forgotten meanwhile
+  Translation* tail = nullptr;  // kCareful: where it goes
   LinkSite* sibling = nullptr;  // the next one of the same translation
-  // --- kFar, read by emitted code.
-  bool global = false;  // compare with the global context
-  i32 patience = 0;     // misses until the site asks to be linked again
-  u64 context = 0;      // 0: none
-  u64 linear_page = 0;
-  u64 code = 0;
 };
+
+// Where a processor goes on from a far jump while `context` and `linear_page` are the running ones. Read by
+// emitted code, written by the processor's thread; another one may put 0 in `context`.
+struct FarLink {
+  u64 context;  // 0: none
+  u64 linear_page;
+  u64 code;
+  i32 patience;  // misses until the jump asks to be linked again
+};
+static_assert(sizeof(FarLink) == 32, "numbers become displacements of 32 bits");
+inline constexpr u32 kMostFarLinks = u32{2} << 20;
 
 // Optimisations that can be switched off one by one, to find a miscompile.
 struct Optimisations {
@@ -69,13 +78,14 @@ struct EmitterContext {
   const Trampolines& trampolines;
   const Optimisations& optimisations;
   bool avx = false;     // the guest's CPU model has it, so vector registers are 32 bytes
+  bool shared = false;  // with other processors: PAUSE is the interpreter's, patches happen in running code
   bool kernel = false;  // found at CPL 0: jumps to other pages expect global ones
-  bool shared = false;  // with other processors: PAUSE is the interpreter's
   // Flags that the code at `page_offset` of the block's page reads before it writes them.
   std::function<u8(Block& block, u16 page_offset)> flags_live_at;
   // Whether the instruction there continues on the next page: its block depends on that page's mapping too.
   std::function<bool(Block& block, u16 page_offset)> crosses_page;
   LinkSites& sites;  // where the emitter puts new ones
+  u32& far_links;    // numbers given
 };
 
 class BlockEmitter {
@@ -258,7 +268,6 @@ class BlockEmitter {
   void emit_careful_site(const Insn& insn);
   [[nodiscard]] LinkSite& new_site(LinkSite::Kind kind, u16 target = 0);
   void emit_exit_through(const LinkSite& site, i64 page_offset);
-  void load_site(const LinkSite& site);  // its address in kScratch1
   void check_canonical(const Insn& insn);
   // To the computed target in kScratch0. `unchecked`: it may not be canonical; then that instruction is run
   // by the interpreter, with RSP moved back by `undo_rsp`.

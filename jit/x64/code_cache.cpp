@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -44,15 +45,19 @@ u64 CodeCache::jump_target(u64 field) const {
   return field + sizeof displacement + static_cast<u64>(static_cast<i64>(displacement));
 }
 
-// Executed by the thread that patches (one translator per vCPU), so plain stores suffice.
+// Other processors may be about to execute what is patched: where there are any, a displacement lies within 8
+// aligned bytes (HostAssembler::align_patched), so that they see the old one or the new one.
 void CodeCache::patch_displacement(u64 field, u64 target) {
   const i32 displacement = static_cast<i32>(target - (field + sizeof(i32)));
   std::memcpy(writable(field), &displacement, sizeof displacement);
 }
 
-void CodeCache::patch_jump(u64 at, u64 target) {
-  *writable(at) = 0xe9;
-  patch_displacement(at + 1, target);
+void CodeCache::patch_entry(u64 entry, u64 target) {
+  constexpr u64 kJmp = 0xe9;
+  constexpr u64 kJumpBits = 40;
+  auto& bytes = *reinterpret_cast<u64*>(writable(entry));  // entries are 16-byte aligned
+  const u64 jump = kJmp | (target - (entry + kJumpBits / 8)) << 8;
+  std::atomic_ref(bytes).store((jump & ((u64{1} << kJumpBits) - 1)) | (bytes >> kJumpBits << kJumpBits));
 }
 
 }  // namespace doppel::jit::x64

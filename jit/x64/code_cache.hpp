@@ -1,5 +1,5 @@
 // Memory for translated code: shared memory mapped twice, so that no address is both writable and executable.
-// Filled from the start; when full, everything is dropped at once (Translator::clear).
+// Filled from the start; when full, everything is dropped at once (Translations::clear).
 #pragma once
 
 #include "core/types.hpp"
@@ -28,8 +28,8 @@ class CodeCache {
   [[nodiscard]] u64 jump_target(u64 field) const;
   // Makes the jump whose 4-byte displacement lies at executable address `field` go to `target`.
   void patch_displacement(u64 field, u64 target);
-  // Puts a 5-byte jump to `target` at executable address `at`.
-  void patch_jump(u64 at, u64 target);
+  // Puts a 5-byte jump to `target` at the executable address `entry` where take() had left the cursor.
+  void patch_entry(u64 entry, u64 target);
   // Drops everything after the first `keep` bytes.
   void truncate(u64 keep) { used_ = keep; }
 

@@ -123,6 +123,7 @@ void BlockEmitter::load_target(const Insn& insn) {
 void BlockEmitter::emit_near_branch(CondCode condition, u16 target) {
   SlowBranch& branch = slow_branches_.emplace_back();
   branch.site = &new_site(LinkSite::Kind::kNear, target);
+  if (context_.shared) a.align_patched(2);
   a.jump_if(condition, branch.stub);
   branch.site->field = branch.stub.last_field;
 }

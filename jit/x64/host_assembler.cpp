@@ -64,6 +64,17 @@ void HostAssembler::land(const Forward& jumps) {
   }
 }
 
+void HostAssembler::align_patched(u32 opcode_bytes) {
+  constexpr u8 kNops[][3] = {{}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+  const u64 at = (here() + opcode_bytes) % 8;
+  if (at > 4) embed(kNops[8 - at], 8 - at);
+}
+
+void HostAssembler::nop5() {
+  constexpr u8 kNop[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+  embed(kNop, sizeof kNop);
+}
+
 void HostAssembler::jump(u64 to) {
   put_branch(kJmp, to);
 }

@@ -36,6 +36,11 @@ class HostAssembler : public asmjit::x86::Assembler {
   void jump(Forward& to);
   void jump_if(asmjit::x86::CondCode condition, Forward& to);
   void land(const Forward& jumps);  // they come here
+  // The displacement behind the next instruction's `opcode_bytes` does not leave 8 aligned bytes: it can be
+  // patched while others execute it.
+  void align_patched(u32 opcode_bytes);
+  // An instruction of 5 bytes that does nothing, as patch_entry() replaces.
+  void nop5();
   // To executable addresses of the cache.
   void jump(u64 to);
   void jump_if(asmjit::x86::CondCode condition, u64 to);

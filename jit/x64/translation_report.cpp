@@ -32,9 +32,9 @@ std::string side_by_side(const NewTranslation& t) {
 }
 
 // The name is fixed by perf, so anybody may have put something there before: never follow a link.
-void TranslationReport::open_perf_map(bool anew) {
+void TranslationReport::open_perf_map() {
   const std::string path = fmt::format("/tmp/perf-{}.map", ::getpid());
-  const int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | (anew ? O_TRUNC : 0);
+  const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
   const int fd = ::open(path.c_str(), flags, 0644);
   if (fd < 0) throw std::system_error(errno, std::generic_category(), path);
   perf_map_.reset(::fdopen(fd, "w"));

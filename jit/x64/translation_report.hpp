@@ -30,9 +30,8 @@ class TranslationReport {
   // Prints the listing of each block that holds one of the linear addresses, to stderr, when it is
   // translated.
   void dump_blocks(std::vector<u64> addresses) { dumped_ = std::move(addresses); }
-  // Writes to /tmp/perf-PID.map, which several processors' reports share; the first starts it `anew`. Throws
-  // std::system_error.
-  void open_perf_map(bool anew);
+  // Writes to /tmp/perf-PID.map. Throws std::system_error.
+  void open_perf_map();
 
   void trampolines(u64 address, u64 size) { name(address, size, "doppel_trampolines"); }
   void translated(const NewTranslation& translation);

@@ -1,11 +1,14 @@
 #include "jit/x64/translator.hpp"
 
-#include <asmjit/x86.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
 #include <utility>
 
-#include "core/log.hpp"
 #include "jit/interp/semantics.hpp"
 #include "jit/listing.hpp"
 #include "jit/x64/mnemonic_facts.hpp"
@@ -16,9 +19,6 @@ namespace doppel::jit::x64 {
 using core::CpuState;
 
 namespace {
-
-constexpr u64 kLargestBlock = 64 << 10;  // host bytes; far above what kMaxBlockInsns instructions emit
-constexpr u32 kPeekInsns = 10;           // how far ahead flag liveness looks
 
 // Between RFLAGS positions and what SETO AL; LAHF leave in AX.
 u64 to_ax(u64 flags) {
@@ -40,45 +40,48 @@ Vcpu& Translator::vcpu_of(CpuState* state) {
       state);  // the state that translated code runs on is always a Vcpu's first member
 }
 
-Translator::Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations, u64 cache_size,
-                       TranslationReport report)
+std::shared_ptr<Translations> Translator::make_translations(const core::CpuModel& model,
+                                                            core::Counters& counters,
+                                                            Translations::Setup setup) {
+  const Callbacks callbacks{
+      .fill = fill,
+      .move_x87_in = move_x87_in,
+      .read_tsc = [](CpuState* s) { return vcpu_of(s).tsc(); },
+      .revalidate = revalidate,
+      .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
+      .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }};
+  return std::make_shared<Translations>(model, counters, callbacks, std::move(setup));
+}
+
+static FarLink* map_far_links() {
+  void* mapping = ::mmap(nullptr, kMostFarLinks * sizeof(FarLink), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "memory for jumps");
+  return static_cast<FarLink*>(mapping);
+}
+
+Translator::Translator(Vcpu& cpu, BlockCache& blocks, std::shared_ptr<Translations> translations)
     : cpu_(cpu),
       blocks_(blocks),
-      optimisations_(optimisations),
-      cache_(cache_size),
-      report_(std::move(report)),
-      assembler_(cache_),
-      trampolines_(make_trampolines(
-          assembler_,
-          {.fill = fill,
-           .move_x87_in = move_x87_in,
-           .read_tsc = [](CpuState* s) { return vcpu_of(s).tsc(); },
-           .revalidate = revalidate,
-           .run_in_block = [](CpuState* s, const Insn* i) { return run_insn(s, *i, false); },
-           .run_and_leave = [](CpuState* s, const Insn* i) { return run_insn(s, *i, true); }},
-          cpu.model.has(core::Feature::kAvx))),
-      trampolines_end_(cache_.used()),
-      context_{.trampolines = trampolines_,
-               .optimisations = optimisations_,
-               .avx = cpu.model.has(core::Feature::kAvx),
-               .flags_live_at = [this](Block& block, u16 offset) { return flags_live_at(block, offset); },
-               .crosses_page = [this](Block& block, u16 offset) { return crosses_page(block, offset); },
-               .sites = sites_},
-      emitter_(assembler_, context_),
+      translations_(std::move(translations)),
+      optimisations_(translations_->optimisations()),
       jump_cache_(kJumpCacheEntries),
+      far_links_(map_far_links()),
       translated_(cpu.counters["jit.blocks translated"]),
       translated_insns_(cpu.counters["jit.instructions translated"]),
       entered_(cpu.counters["jit.entered from the dispatcher"]),
       linked_(cpu.counters["jit.jumps linked"]) {
-  report_.trampolines(cache_.cursor() - cache_.used(), cache_.used());
   cpu_.state.translator.jump_cache = jump_cache_.data();
+  cpu_.state.translator.far_links = far_links_;
   cpu_.state.translator.owner = this;
   if (!optimisations_.long_blocks) blocks_.limit_blocks(1);
   pages_entered_.fill(kNoPage);
   interpreted_.resize(ZYDIS_MNEMONIC_MAX_VALUE + 1);
 }
 
-Translator::~Translator() = default;
+Translator::~Translator() {
+  ::munmap(far_links_, kMostFarLinks * sizeof(FarLink));
+}
 
 u32 Translator::usable() const {
   const CpuState& s = cpu_.state;
@@ -168,19 +171,29 @@ bool Translator::runnable() const {
 }
 
 bool Translator::ready(Block& block) {
-  if (!runnable()) return false;
+  if (!block.kept || !runnable()) return false;
   // What lies across the end of the 32-bit address space faults.
   if (block.code_bits == 32 && cpu_.state.rip + block.bytes > u64{1} << 32) return false;
-  if (block.translation == nullptr) {
-    if (++block.runs <= optimisations_.hot_runs) return false;
-    block.translation = &translate(block, 0, false);
+  if (block.translation) return true;
+  block.runs = block.runs + 1;
+  if (block.runs <= optimisations_.hot_runs) return false;
+  const auto guard = blocks_.lock();
+  if (block.translation) return true;  // another processor was faster
+  if (!block.valid) return false;
+  if (translations_->full()) {
+    blocks_.ask_for_room();
+    return false;
   }
+  block.translation = &translations_->translate(cpu_, blocks_, block, 0, false);
+  ++translated_;
+  translated_insns_ += block.count;
   return true;
 }
 
 void Translator::run(Block& block) {
   CpuState& s = cpu_.state;
-  auto* translation = static_cast<Translation*>(block.translation);
+  auto* translation = static_cast<Translation*>(block.translation.get());
+  if (translation == nullptr) return;  // another processor dropped it
   s.translator.flags = to_ax(core::arithmetic_flags(s.lazy));
   refresh_contexts();
   enter_jump_cache(*translation, place_of(block));
@@ -188,8 +201,8 @@ void Translator::run(Block& block) {
     s.translator.code_page = s.rip & core::kPageMask;
     s.translator.stack_page = core::TranslatorState::kNoStackPage;
     ++entered_;
-    trampolines_.enter(&s, translation->entry);
-    auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translate()
+    translations_->trampolines().enter(&s, translation->entry);
+    auto* site = reinterpret_cast<LinkSite*>(s.translator.link_site);  // put there by translated code
     if (s.fault.pending || !runnable()) break;
     if (s.attention.load(std::memory_order_relaxed) && !s.interrupt_shadow) break;
     if (s.cpl == 3 && s.translator.user_entries_left <= 0) break;
@@ -202,13 +215,13 @@ void Translator::run(Block& block) {
     ++(site ? chain_misses_ : lookup_misses_);
     if (!site && !optimisations_.jump_cache) break;
     // The same place again: the dispatcher's work without the way back to it.
-    const u64 clears = clears_;
     Block* next = blocks_.find(s.rip);
     if (next == nullptr || !ready(*next)) break;
-    translation = static_cast<Translation*>(next->translation);
+    translation = static_cast<Translation*>(next->translation.get());
+    if (translation == nullptr) break;
     const Place place = place_of(*next);
     enter_jump_cache(*translation, place);
-    if (site && clears == clears_) link(*site, *translation, place);
+    if (site) link(*site, *translation, place);
     if (s.interrupt_shadow) break;
   }
   if (s.interrupt_shadow) s.attention = 1;
@@ -216,20 +229,14 @@ void Translator::run(Block& block) {
   x87_move_out(s);
 }
 
-// The rest of the block that a shared check of it did not hold for; nullptr: the block is gone, or was just
-// now.
-Translator::Translation* Translator::careful_tail(LinkSite& site) {
-  if (site.block == nullptr) return nullptr;
-  if (cache_.left() < kLargestBlock) {
-    clear();
+// nullptr: the block is gone, or will be.
+Translation* Translator::careful_tail(LinkSite& site) {
+  const auto guard = blocks_.lock();
+  if (translations_->full()) {
+    blocks_.ask_for_room();
     return nullptr;
   }
-  Block& block = *site.block;
-  Translation& tail = translate(block, site.target, true);
-  auto* whole = static_cast<Translation*>(block.translation);
-  tail.next_tail = std::exchange(whole->tails, &tail);
-  cache_.patch_displacement(site.field, tail.entry);
-  return &tail;
+  return translations_->careful_tail(cpu_, blocks_, site);
 }
 
 // The bytes of a load from two pages of plain memory, put together; nullptr: it is something else.
@@ -279,7 +286,7 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   if (uses_x87_state(original)) x87_move_out(s);
   cpu.last = nullptr;
   const u8 cpl = s.cpl;
-  const u64 forgotten = self.forgotten_;
+  const u64 forgotten = self.translations_->forgotten();
   // A copy, followed by something that stops the handler chain.
   Insn pair[2] = {original, {}};
   pair[1].run = stop;
@@ -292,7 +299,8 @@ After Translator::run_insn(CpuState* state, const Insn& original, bool leave) {
   const bool fell_through = cpu.last == &pair[1];
   const bool usable_as_before = !uses_x87_state(original) || x87_usable(s);
   // Code that the instruction changed may be this block's.
-  if (fell_through && !leave && usable_as_before && forgotten == self.forgotten_ && self.runnable())
+  if (fell_through && !leave && usable_as_before && forgotten == self.translations_->forgotten() &&
+      self.runnable())
     return After::kContinue;
   if (fell_through) s.rip = interp::rip_after(cpu, original);
   if (s.attention.load(std::memory_order_relaxed) || s.activity != core::Activity::kRunning ||
@@ -312,137 +320,46 @@ void Translator::publish_counters() {
                                                 {"jit.x87 state moved to the host", x87_moves_},
                                                 {"jit.jump-cache entries revalidated", revalidated_},
                                                 {"jit.chain misses", chain_misses_},
-                                                {"jit.lookup misses", lookup_misses_},
-                                                {"jit.translations forgotten", forgotten_},
-                                                {"jit.code cache bytes", cache_.used()},
-                                                {"jit.code cache clears", clears_}};
+                                                {"jit.lookup misses", lookup_misses_}};
   for (const auto& [name, count] : counts) cpu_.counters[name] = count;
 }
 
 std::string Translator::listing(const Block& block) const {
-  const auto* translation = static_cast<const Translation*>(block.translation);
+  const auto* translation = static_cast<const Translation*>(block.translation.get());
   if (translation == nullptr) return "";
   const auto* code = reinterpret_cast<const u8*>(translation->entry);  // readable: the executable mapping
   return jit::listing({code, translation->size}, translation->entry);
 }
 
-u8 Translator::flags_live_at(Block& block, u16 page_offset) {
-  u8 live = 0, open = kAllFlags;
-  u16 end = page_offset;
-  blocks_.peek(block, page_offset, kPeekInsns, [&](const Decoder::Glance& insn) {
-    live |= static_cast<u8>(insn.flags_read & open);
-    end = static_cast<u16>(end + insn.length);
-    // What the rest of the way needs is not known past a branch, or where flags may be kept.
-    if (!insn.falls_through || is_shift(insn.mnemonic)) return false;
-    open &= static_cast<u8>(~insn.flags_written);
-    return open != 0;
-  });
-  block.depends_begin = std::min(block.depends_begin, page_offset);
-  block.depends_end = std::max(block.depends_end, end);
-  return live | open;
-}
-
-bool Translator::crosses_page(Block& block, u16 page_offset) {
-  if (page_offset + kLongestInsn <= core::kPageSize) return false;
-  bool whole = false;
-  blocks_.peek(block, page_offset, 1, [&](const Decoder::Glance&) { return whole = true; });
-  block.depends_begin = std::min(block.depends_begin, page_offset);
-  block.depends_end = core::kPageSize;
-  return !whole;
-}
-
-Translator::Translation& Translator::translate(Block& block, u16 first, bool careful) {
-  if (cache_.left() < kLargestBlock) clear();
-  context_.kernel = cpu_.state.cpl == 0;
-  context_.shared = cpu_.shared;
-  blocks_.expect_dependence(block);
-  emitter_.emit(block, first, careful);
-  const u64 size = assembler_.here() - emitter_.entry();
-  DOPPEL_CHECK(size <= kLargestBlock, "block of {} host bytes", size);
-  Translation& translation = translations_.emplace_back();
-  translation.block = &block;
-  translation.entry = emitter_.entry();
-  translation.size = static_cast<u32>(size);
-  translation.dead_entry = emitter_.dead_entry();
-  translation.sites = emitter_.sites();
-  const u64 from = block.physical + block.insns[first].offset;
-  report_.translated(
-      {block,
-       cpu_.state.rip,
-       {cpu_.mmu.memory().backing(from & core::kPageMask).host + from % core::kPageSize,
-        std::min<u64>(block.bytes - block.insns[first].offset, core::kPageSize - from % core::kPageSize)},
-       translation.entry,
-       {reinterpret_cast<const u8*>(translation.entry), size},  // readable: the executable mapping
-       emitter_.starts()});
-  blocks_.note_dependence(block);
-  ++translated_;
-  translated_insns_ += block.count - first;
-  return translation;
-}
-
 void Translator::link(LinkSite& site, Translation& target, const Place& place) {
-  switch (site.kind) {
-    case LinkSite::Kind::kNear:
-      // Jumps within a page: same linear page as the source, hence the same physical one as long as both are
-      // valid. A block that continues on the next page depends on more than that.
-      if (site.linked || (site.page | site.target) != target.block->physical ||
-          target.block->second_page != kNoPage)
-        return;
-      cache_.patch_displacement(site.field, target.entry);
-      break;
-    case LinkSite::Kind::kFar: {
-      constexpr i32 kMissesToLinkAgain = 64, kNever = 1 << 30;
-      site.patience = kMissesToLinkAgain;
-      if (!place.known || (site.global && !place.global)) {
-        site.patience = kNever;
-        return;
-      }
-      const bool again =
-          site.linked && site.code == target.entry && site.linear_page == (cpu_.state.rip & core::kPageMask);
-      site.context = context(site.global);
-      site.linear_page = cpu_.state.rip & core::kPageMask;
-      site.code = target.entry;
-      if (again) return;
-      entries_into_[site.linear_page].push_back(&site);
-      break;
-    }
-    case LinkSite::Kind::kCareful:
-      return;
+  const auto guard = blocks_.lock();
+  if (site.kind == LinkSite::Kind::kFar)
+    link_far(site, target, place);
+  else if (translations_->link(site, target))
+    ++linked_;
+}
+
+void Translator::link_far(const LinkSite& site, Translation& target, const Place& place) {
+  constexpr i32 kMissesToLinkAgain = 64, kNever = 1 << 30;
+  FarLink& link = far_links_[site.number];
+  link.patience = kMissesToLinkAgain;
+  if (!place.known || (site.global && !place.global)) {
+    link.patience = kNever;
+    return;
   }
-  site.linked = true;
-  target.incoming.push_back(&site);
+  if (!Translations::note_far_link(link, target)) return;
+  const u64 page = cpu_.state.rip & core::kPageMask;
+  const bool again = link.code == target.entry && link.linear_page == page;
+  link.linear_page = page;
+  link.code = target.entry;
+  link.context = context(site.global);
+  if (again) return;
+  entries_into_[page].push_back(&link);
   ++linked_;
 }
 
-void Translator::unlink(LinkSite& site) {
-  if (!site.linked) return;
-  if (site.kind == LinkSite::Kind::kFar)
-    site.context = 0;
-  else
-    cache_.patch_displacement(site.field, site.stub);
-  site.linked = false;
-}
-
 void Translator::forget(Block& block) {
-  auto* translation = static_cast<Translation*>(block.translation);
-  if (translation == nullptr) return;
-  ++forgotten_;
-  block.translation = nullptr;
-  for (Translation* tail = translation->tails; tail; tail = tail->next_tail) forget(*tail);
-  forget(*translation);
-}
-
-void Translator::forget(Translation& translation) {
-  for (LinkSite* site : translation.incoming) unlink(*site);
-  translation.incoming.clear();
-  // Its own jumps may lie where the entry is patched: nobody touches them again.
-  for (LinkSite* site = translation.sites; site; site = site->sibling) {
-    site->linked = false;
-    site->page = kNoPage;
-    site->block = nullptr;
-  }
-  // Jump-cache entries, and a caller that is about to return here, find the way out.
-  cache_.patch_jump(translation.entry, translation.dead_entry);
+  translations_->forget(block);
 }
 
 void Translator::forget_page(u64 linear_page) {
@@ -450,7 +367,10 @@ void Translator::forget_page(u64 linear_page) {
   for (const u64 page : {linear_page, linear_page - core::kPageSize}) {
     const auto it = entries_into_.find(page);
     if (it == entries_into_.end()) continue;
-    for (LinkSite* site : it->second) site->context = 0;
+    for (FarLink* link : it->second) {
+      std::atomic_ref(link->context).store(0, std::memory_order_relaxed);
+      std::atomic_ref(link->code).store(0, std::memory_order_relaxed);  // to be entered here again
+    }
     entries_into_.erase(it);
     pages_entered_[page / core::kPageSize % pages_entered_.size()] = kNoPage;
     // The jump-cache entries of a page lie in as many places as it has bytes, next to each other.
@@ -464,12 +384,9 @@ void Translator::clear() {
   entries_into_.clear();
   pages_entered_.fill(kNoPage);
   std::fill(jump_cache_.begin(), jump_cache_.end(), JumpCacheEntry{});
-  for (Translation& translation : translations_)
-    if (translation.block->translation == &translation) translation.block->translation = nullptr;
-  ++clears_;
-  translations_.clear();
-  sites_.clear();
-  cache_.truncate(trampolines_end_);
+  // Zeroes from now on.
+  ::madvise(far_links_, kMostFarLinks * sizeof(FarLink), MADV_DONTNEED);
+  translations_->clear();
 }
 
 }  // namespace doppel::jit::x64

@@ -1,29 +1,34 @@
 // The translator for x86-64 hosts: translates hot blocks of 64-bit code, and of 32-bit code in flat segments,
-// links them, and runs them. One per vCPU. Made by core/machine; the dispatcher sees it as a jit::Backend.
+// links them, and runs them. One per vCPU; the translations are all processors' (translations.hpp). Made by
+// core/machine; the dispatcher sees it as a jit::Backend.
 #pragma once
 
 #include <array>
-#include <boost/container/small_vector.hpp>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
 #include "jit/backend.hpp"
 #include "jit/block_cache.hpp"
 #include "jit/vcpu.hpp"
-#include "jit/x64/block_emitter.hpp"
-#include "jit/x64/code_cache.hpp"
-#include "jit/x64/trampolines.hpp"
-#include "jit/x64/translation_report.hpp"
+#include "jit/x64/translations.hpp"
 
 namespace doppel::jit::x64 {
 
-inline constexpr u64 kDefaultCodeCacheSize = u64{256} << 20;
-
 class Translator final : public Backend {
  public:
+  // What processors with the same store of blocks share; arguments as those of Translations.
+  [[nodiscard]] static std::shared_ptr<Translations> make_translations(const core::CpuModel& model,
+                                                                       core::Counters& counters,
+                                                                       Translations::Setup setup);
   // `cpu` lies 16-byte aligned at the top of a stack (core/machine/vcpu_memory). Throws std::system_error.
+  Translator(Vcpu& cpu, BlockCache& blocks, std::shared_ptr<Translations> translations);
+  // The same for a processor that is alone.
   Translator(Vcpu& cpu, BlockCache& blocks, const Optimisations& optimisations,
-             u64 cache_size = kDefaultCodeCacheSize, TranslationReport report = {});
+             u64 cache_size = kDefaultCodeCacheSize)
+      : Translator(cpu, blocks,
+                   make_translations(cpu.model, cpu.counters,
+                                     {.optimisations = optimisations, .cache_size = cache_size})) {}
   ~Translator() override;
 
   [[nodiscard]] bool ready(Block& block) override;
@@ -35,17 +40,6 @@ class Translator final : public Backend {
   [[nodiscard]] std::string listing(const Block& block) const override;
 
  private:
-  // Host code of a block, or of its rest from some instruction on.
-  struct Translation {
-    Block* block;
-    u64 entry, dead_entry;
-    u32 size;                                               // of the host code
-    LinkSite* sites;                                        // jumps of this translation
-    boost::container::small_vector<LinkSite*, 2> incoming;  // jumps linked to it
-    Translation* tails = nullptr;  // translations of rests of the block, without shared checks
-    Translation* next_tail = nullptr;
-  };
-
   [[nodiscard]] u32 usable() const;  // Usable bits
   [[nodiscard]] u64 context(bool global) const;
   void refresh_contexts();
@@ -57,13 +51,9 @@ class Translator final : public Backend {
   void enter_jump_cache(const Translation& translation, const Place& place);
   void note_entry_into(u64 page);  // a jump-cache entry leads there
   [[nodiscard]] bool runnable() const;
-  Translation& translate(Block& block, u16 first, bool careful);
   [[nodiscard]] Translation* careful_tail(LinkSite& site);
   void link(LinkSite& site, Translation& target, const Place& place);
-  void unlink(LinkSite& site);
-  void forget(Translation& translation);
-  [[nodiscard]] u8 flags_live_at(Block& block, u16 page_offset);
-  [[nodiscard]] bool crosses_page(Block& block, u16 page_offset);
+  void link_far(const LinkSite& site, Translation& target, const Place& place);
   [[nodiscard]] static Vcpu& vcpu_of(core::CpuState* state);
 
   static u8* fill(core::CpuState* state, u64 la);
@@ -74,22 +64,14 @@ class Translator final : public Backend {
 
   Vcpu& cpu_;
   BlockCache& blocks_;
-  Optimisations optimisations_;
-  CodeCache cache_;
-  TranslationReport report_;
-  HostAssembler assembler_;
-  Trampolines trampolines_;
-  u64 trampolines_end_;
-  LinkSites sites_;
-  EmitterContext context_;
-  BlockEmitter emitter_;
+  const std::shared_ptr<Translations> translations_;
+  const Optimisations& optimisations_;
   std::vector<JumpCacheEntry> jump_cache_;
-  core::LargeDeque<Translation> translations_;
+  FarLink* far_links_;  // kMostFarLinks, which the host gives where they are touched
   // Linear pages that jump-cache entries lead to, and the far jumps that do.
-  std::unordered_map<u64, std::vector<LinkSite*>> entries_into_;
+  std::unordered_map<u64, std::vector<FarLink*>> entries_into_;
   std::array<u64, 256> pages_entered_;             // some of them, by page number: known to be there
   alignas(64) std::array<u8, 64> across_pages_{};  // a load from two pages
-  u64 clears_ = 0, forgotten_ = 0;
   std::vector<u64> interpreted_;  // instructions run by the interpreter out of translated code, by mnemonic
   u64 revalidated_ = 0;           // jump-cache entries
   u64 fills_ = 0;                 // soft-TLB misses of translated code

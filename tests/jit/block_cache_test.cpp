@@ -182,14 +182,23 @@ TEST_CASE("clearing drops everything and says so") {
   CHECK(m.find()->count == 1);
 }
 
-TEST_CASE("a full cache starts again") {
+TEST_CASE("a full cache gives single instructions, until the dispatcher makes room") {
   CacheMachine m;
+  m.code({0xf4});
   const u64 generation = m.dispatcher.blocks().generation();
   constexpr u64 kCode = 0x10'0000, kSize = 0x4'0000;
   std::fill_n(m.ram.host(kCode), kSize, u8{0x90});
-  for (u64 at = kCode; at < kCode + kSize - kMaxBlockInsns; ++at) REQUIRE(m.find(at) != nullptr);
+  u64 at = kCode;
+  while (at < kCode + kSize - kMaxBlockInsns && !(m.cpu.state.pending & core::kPendingRoom))
+    REQUIRE(m.find(at++) != nullptr);
+  REQUIRE((m.cpu.state.pending & core::kPendingRoom));
+  CHECK(m.find(kCode)->count == kMaxBlockInsns);
+  CHECK_FALSE(m.find(at)->kept);
+  CHECK(m.find(at)->count == 1);
+  CHECK(bool{m.run() == Exit::kIdle});
   CHECK(m.dispatcher.blocks().generation() > generation);
-  CHECK(m.find(kCode)->valid);
+  CHECK(m.find(at)->kept);
+  CHECK(m.find(at)->count > 1);
 }
 
 TEST_CASE("code in MMIO is read anew each time") {
@@ -198,11 +207,11 @@ TEST_CASE("code in MMIO is read anew each time") {
     [[nodiscard]] std::string_view name() const override { return "flash"; }
     void reset() override {}
     [[nodiscard]] u64 read(u64 offset, u32) override {
-      return offset == 0 ? 0x90 : offset == 1 ? second : 0xf4;
+      return offset == 0 ? first : offset == 1 ? second : 0xf4;
     }
     void write(u64, u32, u64) override {}
     void snapshot(core::SnapshotIo&) override {}
-    u8 second = 0xc3;
+    u8 first = 0x90, second = 0xc3;
   } flash;
   CacheMachine m(Mode::kProtected);
   constexpr u64 kFlash = 0xfff0'0000;
@@ -211,6 +220,13 @@ TEST_CASE("code in MMIO is read anew each time") {
   CHECK(m.find(kFlash + 1)->insns[0].mnemonic == ZYDIS_MNEMONIC_RET);
   flash.second = 0xf4;
   CHECK(m.find(kFlash + 1)->insns[0].mnemonic == ZYDIS_MNEMONIC_HLT);
+  for (const u8 first : {0x90, 0xf4}) {
+    flash.first = first;
+    m.cpu.state.rip = kFlash;
+    m.cpu.state.activity = core::Activity::kRunning;
+    CHECK(bool{m.run() == Exit::kIdle});
+    CHECK(m.cpu.state.rip == kFlash + (first == 0x90 ? 2 : 1));
+  }
 }
 
 TEST_CASE("a fetch that faults leaves no block") {

@@ -3,7 +3,9 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <thread>
+#include <vector>
 
 #include "tests/jit/running_machine.hpp"
 
@@ -13,7 +15,7 @@ namespace {
 // A second processor in the memory of another one's machine, with the same tables and modes.
 struct SecondProcessor {
   explicit SecondProcessor(RunningMachine& m)
-      : memory(m.model, m.memory, m.ports, controller, m.clock, counters), dispatcher(*memory) {
+      : memory(m.model, m.memory, m.ports, controller, m.clock, counters), dispatcher(*memory, m.store) {
     CpuState& s = cpu().state;
     const CpuState& like = m.cpu.state;
     s.gpr = like.gpr;
@@ -41,12 +43,16 @@ struct SecondProcessor {
 
 // Two processors that share memory; both engines.
 struct TwoProcessors {
-  explicit TwoProcessors(Engine engine) : first(Mode::kLong, 0, engine), second(first) {
+  explicit TwoProcessors(Engine engine, u64 code_cache = 8 << 20) : second(first) {
 #ifdef DOPPEL_TRANSLATOR_X64
     if (engine == Engine::kTranslator) {
-      backend = std::make_unique<x64::Translator>(second.cpu(), second.dispatcher.blocks(),
-                                                  x64::Optimisations{.hot_runs = 0}, 8 << 20);
-      second.dispatcher.set_backend(backend.get());
+      const auto translations = x64::Translator::make_translations(
+          first.model, first.counters,
+          {.optimisations = {.hot_runs = 0}, .cache_size = code_cache, .shared = true});
+      for (u32 i : {0u, 1u}) {
+        backends[i] = std::make_unique<x64::Translator>(cpu(i), dispatcher(i).blocks(), translations);
+        dispatcher(i).set_backend(backends[i].get());
+      }
     }
 #endif
     for (u32 i : {0u, 1u})
@@ -54,10 +60,7 @@ struct TwoProcessors {
         ++interrupts[i];
         cpu(i).state.notify(core::kPendingCoherence);
       });
-    first.ram.on_code_write([this](u64 pa, u64 size) {
-      dispatcher(running).blocks().invalidate(pa, size);
-      coherence.invalidate_others(members[running], pa, size);
-    });
+    first.ram.on_code_write([this](u64 pa, u64 size) { dispatcher(running).blocks().invalidate(pa, size); });
   }
   [[nodiscard]] Vcpu& cpu(u32 i) {
     return i == 0 ? first.cpu : second.cpu();
@@ -81,7 +84,7 @@ struct TwoProcessors {
   Coherence coherence;
   RunningMachine first;
   SecondProcessor second;
-  std::unique_ptr<Backend> backend;
+  std::array<std::unique_ptr<Backend>, 2> backends;
   std::array<Coherence::Member*, 2> members{};
   std::array<std::atomic<u32>, 2> interrupts{};
   static inline thread_local u32 running = 0;
@@ -103,6 +106,40 @@ TEST_CASE("a store to code reaches the blocks of a processor that rests") {
     m.run(0, kCodeAt);
     CHECK(m.cpu(0).state.gpr[core::kRax] == 2);
   }
+}
+
+TEST_CASE(
+    "a processor that goes from block to block through another one's jumps does not meet what it has "
+    "changed") {
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine);
+    // JMP to the next block; MOV EAX, 1; HLT. And the same behind a store of 2 to the MOV.
+    m.first.code({0xeb, 0x0e}, kCodeAt);
+    m.first.code({0xb8, 1, 0, 0, 0, 0xf4}, kCodeAt + 0x10);
+    m.first.code({0xc6, 0x04, 0x25, 0x11, 0, 5, 0, 2, 0xe9}, kStoreAt);
+    m.first.put<u32>(kStoreAt + 9, static_cast<u32>(kCodeAt - (kStoreAt + 13)));
+    for (int i = 0; i < 3; ++i) m.run(0, kCodeAt);
+    CHECK(m.cpu(0).state.gpr[core::kRax] == 1);
+    m.run(1, kCodeAt);
+    CHECK(m.cpu(1).state.gpr[core::kRax] == 1);
+    m.run(1, kStoreAt);
+    CHECK(m.cpu(1).state.gpr[core::kRax] == 2);
+    m.run(0, kCodeAt);
+    CHECK(m.cpu(0).state.gpr[core::kRax] == 2);
+  }
+}
+
+TEST_CASE("what one processor has translated, another one runs") {
+#ifdef DOPPEL_TRANSLATOR_X64
+  TwoProcessors m(Engine::kTranslator);
+  m.first.code({0xb8, 1, 0, 0, 0, 0xf4}, kCodeAt);
+  const auto translated = [&](u32 i) { return m.cpu(i).counters["jit.blocks translated"].load(); };
+  m.run(0, kCodeAt);
+  CHECK(translated(0) == 1);
+  m.run(1, kCodeAt);
+  CHECK(translated(1) == 0);
+  CHECK(m.cpu(1).counters["jit.entered from the dispatcher"] != 0);
+#endif
 }
 
 TEST_CASE("a page that becomes code is write-protected by all") {
@@ -133,7 +170,7 @@ TEST_CASE("a change of the memory map flushes the TLBs of others") {
   CHECK(m.cpu(0).mmu.generation() != before);
 }
 
-TEST_CASE("a processor in guest code is asked, and does it itself") {
+TEST_CASE("a processor in guest code leaves what another one changes") {
   for (const Engine engine : kEngines) {
     TwoProcessors m(engine);
     m.first.code({0xeb, 0xfe, 0xf4}, kCodeAt);                        // JMP to itself; HLT
@@ -142,7 +179,72 @@ TEST_CASE("a processor in guest code is asked, and does it itself") {
     while (!m.first.ram.is_code_page(kCodeAt)) std::this_thread::yield();
     m.run(1, kStoreAt);
     spinning.join();
-    CHECK(m.interrupts[0] != 0);
+  }
+}
+
+// Each processor calls function after function; each function is changed by the other one now and then. What
+// a function returns is never older than what the changing processor has said it stored.
+TEST_CASE("processors that change each other's code, with little memory for translations") {
+  constexpr u32 kFunctions = 2048, kStride = 32, kRounds = 30;
+  constexpr u64 kFunctionsAt = 0x10'0000, kDriverAt = kSpare + 0x4000;
+  for (const Engine engine : kEngines) {
+    TwoProcessors m(engine, 256 << 10);
+    // MOV EAX, n; JMP to the ADD; NOPs; ADD EAX, 0; RET
+    for (u32 f = 0; f < kFunctions; ++f)
+      m.first.code({0xb8, 0, 0, 0, 0, 0xeb, 1, 0x90, 0x83, 0xc0, 0, 0xc3}, kFunctionsAt + u64{f} * kStride);
+    for (u32 i : {0u, 1u}) {
+      // Each begins at one end. RBX: the function; R12: where its last result is kept; ESI: rounds.
+      //   round: MOV RBX, first; MOV ECX, kFunctions
+      //   next:  CALL RBX; CMP EAX, [R12 + RCX*4]; JB bad; MOV [R12 + RCX*4], EAX
+      //          TEST CL, 3 + i * 4: JNZ skip; INC DWORD [RBX + 1] (LOCK)
+      //   skip:  ADD RBX, step; DEC ECX; JNZ next; DEC ESI; JNZ round; MOV EDX, 1; HLT;  bad: HLT
+      std::vector<u8> code;
+      const auto put = [&](std::initializer_list<u8> bytes) { code.insert(code.end(), bytes); };
+      const auto put32 = [&](u32 value) {
+        for (u32 b = 0; b < 4; ++b) code.push_back(static_cast<u8>(value >> (8 * b)));
+      };
+      put({0x31, 0xd2, 0xbe});  // XOR EDX, EDX; MOV ESI
+      put32(kRounds);
+      const std::size_t round = code.size();
+      put({0xbb});
+      put32(static_cast<u32>(i == 0 ? kFunctionsAt : kFunctionsAt + u64{kFunctions - 1} * kStride));
+      put({0xb9});
+      put32(kFunctions);
+      const std::size_t next = code.size();
+      put({0xff, 0xd3});              // CALL RBX
+      put({0x41, 0x3b, 0x04, 0x8c});  // CMP EAX, [R12 + RCX*4]
+      put({0x0f, 0x82});              // JB bad
+      const std::size_t bad = code.size();
+      put32(0);
+      put({0x41, 0x89, 0x04, 0x8c});  // MOV [R12 + RCX*4], EAX
+      put({0xf6, 0xc1, 3});           // TEST CL, 3
+      put({0x75, 4});                 // JNZ over the next
+      put({0xf0, 0xff, 0x43, 0x01});  // LOCK INC DWORD [RBX + 1]
+      put({0x48, 0x83, 0xc3, static_cast<u8>(i == 0 ? kStride : -kStride)});
+      put({0xff, 0xc9, 0x0f, 0x85});
+      put32(static_cast<u32>(next - (code.size() + 4)));
+      put({0xff, 0xce, 0x0f, 0x85});
+      put32(static_cast<u32>(round - (code.size() + 4)));
+      put({0xba, 1, 0, 0, 0, 0xf4});
+      const u32 to_bad = static_cast<u32>(code.size() - (bad + 4));
+      std::memcpy(&code[bad], &to_bad, 4);
+      put({0xf4});
+      std::copy(code.begin(), code.end(), m.first.ram.host(kDriverAt + i * 0x1000));
+      m.cpu(i).state.gpr[core::kR12] = 0x18'0000 + i * 0x1'0000;
+    }
+    std::thread other([&] { m.run(1, kDriverAt + 0x1000); });
+    m.run(0, kDriverAt);
+    other.join();
+    for (u32 i : {0u, 1u}) CHECK(m.cpu(i).state.gpr[core::kRdx] == 1);
+    // Nothing was lost.
+    for (u32 f = 0; f < kFunctions; ++f) {
+      CAPTURE(f);
+      const u32 times = ((kFunctions - f) % 4 == 0) + ((f + 1) % 4 == 0);
+      REQUIRE(m.first.get<u32>(kFunctionsAt + u64{f} * kStride + 1) == times * kRounds);
+    }
+#ifdef DOPPEL_TRANSLATOR_X64
+    if (engine == Engine::kTranslator) CHECK(m.first.counters["jit.code cache clears"] != 0);
+#endif
   }
 }
 

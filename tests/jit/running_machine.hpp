@@ -79,7 +79,8 @@ struct RunningMachine : Machine {
     return core::protected_mode(cpu.state) ? get<u32>(sp + index * 4) : get<u16>(sp + index * 2);
   }
 
-  Dispatcher dispatcher{cpu};
+  std::shared_ptr<BlockStore> store = std::make_shared<BlockStore>(ram, counters);
+  Dispatcher dispatcher{cpu, store};
   std::unique_ptr<Backend> backend;
 };
 
