@@ -259,17 +259,7 @@ TEST_CASE("granules that blocks were made from") {
 }
 
 TEST_CASE("a watched page is reported once, whatever byte is written, and whether it has blocks or not") {
-  struct Watcher final : Backend {
-    bool ready(Block&) override { return false; }
-    void run(Block&) override {}
-    void forget(Block&) override {}
-    void forget_page(u64) override {}
-    void clear() override {}
-    void publish_counters() override {}
-    std::string listing(const Block&) const override { return ""; }
-    void watched_page_written(u64 physical) override { written.push_back(physical); }
-    std::vector<u64> written;
-  } watcher;
+  Watcher watcher;
   CacheMachine m;
   m.dispatcher.set_backend(&watcher);
   BlockCache& blocks = m.dispatcher.blocks();

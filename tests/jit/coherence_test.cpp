@@ -159,6 +159,32 @@ TEST_CASE("a page that becomes code is write-protected by all") {
   }
 }
 
+TEST_CASE("a page that one processor watches is written by another one") {
+  TwoProcessors m(Engine::kInterpreter);
+  std::array<Watcher, 2> watchers;
+  for (u32 i : {0u, 1u}) {
+    m.dispatcher(i).set_backend(&watchers[i]);
+    m.dispatcher(i).blocks().watch(kDataAt);
+  }
+  const u8 byte = 1;
+  m.members[0]->resume();  // in guest code, as it were
+  m.running = 1;
+  REQUIRE(m.first.ram.write(kDataAt + 5, {&byte, 1}));
+  CHECK(watchers[1].written == std::vector<u64>{kDataAt});
+  CHECK(watchers[0].written.empty());
+  CHECK(m.interrupts[0] == 1);
+  m.members[0]->serve();
+  CHECK(watchers[0].written == std::vector<u64>{kDataAt});
+  CHECK_FALSE(m.first.ram.is_code_page(kDataAt));
+
+  m.members[0]->rest();
+  m.dispatcher(0).blocks().watch(kDataAt);
+  REQUIRE(m.first.ram.write(kDataAt + 5, {&byte, 1}));
+  CHECK(watchers[0].written.size() == 2);  // told by the other one's thread
+  CHECK(watchers[1].written.size() == 1);
+  for (u32 i : {0u, 1u}) m.dispatcher(i).set_backend(nullptr);
+}
+
 TEST_CASE("a change of the memory map flushes the TLBs of others") {
   TwoProcessors m(Engine::kInterpreter);
   u32 value = 0;

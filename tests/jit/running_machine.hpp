@@ -32,6 +32,19 @@ inline constexpr Engine kEngines[] = {
 #endif
 };
 
+// A backend that only remembers which watched pages were written.
+struct Watcher final : Backend {
+  bool ready(Block&) override { return false; }
+  void run(Block&) override {}
+  void forget(Block&) override {}
+  void forget_page(u64) override {}
+  void clear() override {}
+  void publish_counters() override {}
+  std::string listing(const Block&) const override { return ""; }
+  void watched_page_written(u64 physical) override { written.push_back(physical); }
+  std::vector<u64> written;
+};
+
 struct RunningMachine : Machine {
   explicit RunningMachine(Mode mode = Mode::kLong, u8 cpl = 0, Engine engine = Engine::kInterpreter)
       : Machine(mode, cpl) {
