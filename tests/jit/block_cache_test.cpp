@@ -220,7 +220,7 @@ TEST_CASE("code in MMIO is read anew each time") {
   CHECK(m.find(kFlash + 1)->insns[0].mnemonic == ZYDIS_MNEMONIC_RET);
   flash.second = 0xf4;
   CHECK(m.find(kFlash + 1)->insns[0].mnemonic == ZYDIS_MNEMONIC_HLT);
-  for (const u8 first : {0x90, 0xf4}) {
+  for (const u8 first : {0xf4, 0x90}) {
     flash.first = first;
     m.cpu.state.rip = kFlash;
     m.cpu.state.activity = core::Activity::kRunning;

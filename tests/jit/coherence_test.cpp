@@ -208,8 +208,8 @@ TEST_CASE("a processor in guest code leaves what another one changes") {
   }
 }
 
-// Each processor calls function after function; each function is changed by the other one now and then. What
-// a function returns is never older than what the changing processor has said it stored.
+// Each processor calls function after function and changes some: a function adds up changes. It never returns
+// less than what the same processor saw before, or has changed it to.
 TEST_CASE("processors that change each other's code, with little memory for translations") {
   constexpr u32 kFunctions = 2048, kStride = 32, kRounds = 30;
   constexpr u64 kFunctionsAt = 0x10'0000, kDriverAt = kSpare + 0x4000;
@@ -222,7 +222,7 @@ TEST_CASE("processors that change each other's code, with little memory for tran
       // Each begins at one end. RBX: the function; R12: where its last result is kept; ESI: rounds.
       //   round: MOV RBX, first; MOV ECX, kFunctions
       //   next:  CALL RBX; CMP EAX, [R12 + RCX*4]; JB bad; MOV [R12 + RCX*4], EAX
-      //          TEST CL, 3 + i * 4: JNZ skip; INC DWORD [RBX + 1] (LOCK)
+      //          TEST CL, 3; JNZ skip; LOCK INC DWORD [RBX + 1]; INC DWORD [R12 + RCX*4]
       //   skip:  ADD RBX, step; DEC ECX; JNZ next; DEC ESI; JNZ round; MOV EDX, 1; HLT;  bad: HLT
       std::vector<u8> code;
       const auto put = [&](std::initializer_list<u8> bytes) { code.insert(code.end(), bytes); };
@@ -244,8 +244,9 @@ TEST_CASE("processors that change each other's code, with little memory for tran
       put32(0);
       put({0x41, 0x89, 0x04, 0x8c});  // MOV [R12 + RCX*4], EAX
       put({0xf6, 0xc1, 3});           // TEST CL, 3
-      put({0x75, 4});                 // JNZ over the next
+      put({0x75, 8});                 // JNZ over the next
       put({0xf0, 0xff, 0x43, 0x01});  // LOCK INC DWORD [RBX + 1]
+      put({0x41, 0xff, 0x04, 0x8c});  // INC DWORD [R12 + RCX*4]
       put({0x48, 0x83, 0xc3, static_cast<u8>(i == 0 ? kStride : -kStride)});
       put({0xff, 0xc9, 0x0f, 0x85});
       put32(static_cast<u32>(next - (code.size() + 4)));
