@@ -221,8 +221,8 @@ TEST_CASE("processors that change each other's code, with little memory for tran
     for (u32 i : {0u, 1u}) {
       // Each begins at one end. RBX: the function; R12: where its last result is kept; ESI: rounds.
       //   round: MOV RBX, first; MOV ECX, kFunctions
-      //   next:  CALL RBX; CMP EAX, [R12 + RCX*4]; JB bad; MOV [R12 + RCX*4], EAX
-      //          TEST CL, 3; JNZ skip; LOCK INC DWORD [RBX + 1]; INC DWORD [R12 + RCX*4]
+      //   next:  CALL RBX; CMP EAX, [R12 + RCX*4]; JB bad; MOV [R12 + RCX*4], EAX; TEST CL, 3; JNZ skip
+      //          LOCK INC DWORD [RBX + 1]; INC DWORD [R12 + RCX*4]; CALL RBX; CMP EAX, [R12 + RCX*4]; JB bad
       //   skip:  ADD RBX, step; DEC ECX; JNZ next; DEC ESI; JNZ round; MOV EDX, 1; HLT;  bad: HLT
       std::vector<u8> code;
       const auto put = [&](std::initializer_list<u8> bytes) { code.insert(code.end(), bytes); };
@@ -237,24 +237,26 @@ TEST_CASE("processors that change each other's code, with little memory for tran
       put({0xb9});
       put32(kFunctions);
       const std::size_t next = code.size();
-      put({0xff, 0xd3});              // CALL RBX
-      put({0x41, 0x3b, 0x04, 0x8c});  // CMP EAX, [R12 + RCX*4]
-      put({0x0f, 0x82});              // JB bad
-      const std::size_t bad = code.size();
-      put32(0);
-      put({0x41, 0x89, 0x04, 0x8c});  // MOV [R12 + RCX*4], EAX
-      put({0xf6, 0xc1, 3});           // TEST CL, 3
-      put({0x75, 8});                 // JNZ over the next
-      put({0xf0, 0xff, 0x43, 0x01});  // LOCK INC DWORD [RBX + 1]
-      put({0x41, 0xff, 0x04, 0x8c});  // INC DWORD [R12 + RCX*4]
+      std::vector<std::size_t> to_bad;
+      const auto put_call = [&] {
+        put({0xff, 0xd3, 0x41, 0x3b, 0x04, 0x8c, 0x0f, 0x82});
+        to_bad.push_back(code.size());
+        put32(0);
+      };
+      put_call();
+      put({0x41, 0x89, 0x04, 0x8c, 0xf6, 0xc1, 3, 0x75, 8 + 12});
+      put({0xf0, 0xff, 0x43, 0x01, 0x41, 0xff, 0x04, 0x8c});
+      put_call();
       put({0x48, 0x83, 0xc3, static_cast<u8>(i == 0 ? kStride : -kStride)});
       put({0xff, 0xc9, 0x0f, 0x85});
       put32(static_cast<u32>(next - (code.size() + 4)));
       put({0xff, 0xce, 0x0f, 0x85});
       put32(static_cast<u32>(round - (code.size() + 4)));
       put({0xba, 1, 0, 0, 0, 0xf4});
-      const u32 to_bad = static_cast<u32>(code.size() - (bad + 4));
-      std::memcpy(&code[bad], &to_bad, 4);
+      for (const std::size_t field : to_bad) {
+        const u32 distance = static_cast<u32>(code.size() - (field + 4));
+        std::memcpy(&code[field], &distance, 4);
+      }
       put({0xf4});
       std::copy(code.begin(), code.end(), m.first.ram.host(kDriverAt + i * 0x1000));
       m.cpu(i).state.gpr[core::kR12] = 0x18'0000 + i * 0x1'0000;
