@@ -13,6 +13,8 @@ extern "C" void AnnotateBenignRaceSized(const char* file, int line, const volati
                                         std::size_t size, const char* why);
 #endif
 
+#include "core/populated_allocator.hpp"
+
 namespace doppel::core {
 
 namespace {
@@ -64,8 +66,7 @@ GuestRam::~GuestRam() {
 void GuestRam::populate(std::atomic<bool>& prepared, u64 pa) const {
   prepared.store(true, std::memory_order_relaxed);
   const u64 first = offset_of(pa) / kPrepared * kPrepared;
-  // A host that cannot do this, or has no memory left, is asked again at the page fault.
-  (void)::madvise(base_ + first, std::min(kPrepared, size_ - first), MADV_POPULATE_WRITE);
+  core::populate(base_ + first, std::min(kPrepared, size_ - first));
 }
 
 bool GuestRam::read(u64 pa, std::span<u8> out) const {

@@ -106,11 +106,11 @@ bool BlockStore::full() const {
 
 Block& BlockStore::add() {
   if (chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) {
-    chunks_.push_back(std::make_unique<Insn[]>(kChunkInsns));
+    chunks_.emplace_back(kChunkInsns);
     chunk_used_ = 0;
   }
   Block& block = blocks_.emplace_back();
-  block.insns = chunks_.back().get() + chunk_used_;
+  block.insns = chunks_.back().data() + chunk_used_;
   return block;
 }
 

@@ -18,6 +18,7 @@
 #include "core/counters.hpp"
 #include "core/guest_ram.hpp"
 #include "core/large_deque.hpp"
+#include "core/populated_allocator.hpp"
 #include "jit/block.hpp"
 
 namespace doppel::jit {
@@ -96,14 +97,14 @@ class BlockStore {
 
   core::GuestRam& ram_;
   std::vector<BlockCache*> caches_;  // by number; nullptr: has left
-  std::vector<core::Published<Block*>> buckets_;
+  std::vector<core::Published<Block*>, core::PopulatedAllocator<core::Published<Block*>>> buckets_;
   std::unordered_map<u64, CodePage> code_pages_;  // those that are claimed in GuestRam
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };
   std::unique_ptr<u64[], Free> published_;  // granules of each page of RAM, atomic
   u32 max_chunks_ = 64;
-  std::vector<std::unique_ptr<Insn[]>> chunks_;  // kChunkInsns in each
+  std::vector<std::vector<Insn, core::PopulatedAllocator<Insn>>> chunks_;  // kChunkInsns in each
   core::LargeDeque<Block> blocks_;
   u32 chunk_used_ = kChunkInsns;
   core::Published<u64> generation_ = 1;

@@ -6,6 +6,7 @@
 #include <bitset>
 #include <vector>
 
+#include "core/populated_allocator.hpp"
 #include "jit/insn.hpp"
 
 namespace doppel::jit {
@@ -56,7 +57,7 @@ class EncodingCache {
   const Opcodes& opcodes_;
   u32 bits_ = kFewestBits;
   u32 kept_ = 0;  // since it has had this size
-  std::vector<Entry> entries_{std::size_t{1} << kFewestBits};
+  std::vector<Entry, core::PopulatedAllocator<Entry>> entries_{std::size_t{1} << kFewestBits};
 };
 
 }  // namespace doppel::jit

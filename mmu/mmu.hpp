@@ -15,6 +15,7 @@
 
 #include "core/counters.hpp"
 #include "core/cpu_state.hpp"
+#include "core/populated_allocator.hpp"
 #include "mmu/page_walk.hpp"
 #include "mmu/physical_memory.hpp"
 #include "mmu/tlb_array.hpp"
@@ -228,6 +229,13 @@ class Mmu {
     u64 generation = 0;
     FetchedPages fetched;
     u16 pcid = 0;
+
+    static void* operator new(std::size_t size) {
+      return core::PopulatedAllocator<std::byte>().allocate(size);
+    }
+    static void operator delete(void* memory, std::size_t size) {
+      core::PopulatedAllocator<std::byte>().deallocate(static_cast<std::byte*>(memory), size);
+    }
   };
   static constexpr u32 kSmallPage = 12;  // shift of a 4 KiB page
   [[nodiscard]] bool forget_fetched(Space& space, u64 la);

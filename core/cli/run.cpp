@@ -24,6 +24,7 @@
 #include "core/machine/networking.hpp"
 #include "core/machine/sandbox.hpp"
 #include "core/machine/terminal.hpp"
+#include "core/populated_allocator.hpp"
 
 namespace doppel::cli {
 namespace {
@@ -79,6 +80,7 @@ std::vector<u8> read_file(const std::string& path, u64 limit, const std::string&
   std::vector<u8> bytes;
   std::array<u8, 65536> chunk;
   bytes.reserve(std::min(static_cast<u64>(status.st_size), limit) + chunk.size());
+  core::populate(bytes.data(), bytes.capacity());
   ssize_t n;
   while ((n = ::read(file.fd(), chunk.data(), chunk.size())) > 0) {
     bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + n);

@@ -2,10 +2,13 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+
+#include "core/populated_allocator.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -33,6 +36,15 @@ CodeCache::~CodeCache() {
 void CodeCache::unmap() {
   for (u8* mapping : {writable_, executable_})
     if (mapping != nullptr) ::munmap(mapping, size_);
+}
+
+void CodeCache::prepare(u64 size) {
+  constexpr u64 kStep = u64{256} << 10;
+  if (used_ + size <= prepared_) return;
+  const u64 step = std::min((size + kStep - 1) / kStep * kStep, size_ - prepared_);
+  core::populate(writable_ + prepared_, step);
+  (void)::madvise(executable_ + prepared_, step, MADV_POPULATE_READ);
+  prepared_ += step;
 }
 
 void CodeCache::take(u64 size) {

@@ -22,6 +22,9 @@ class CodeCache {
   // Where the code runs and where it is written: two addresses of the same memory.
   [[nodiscard]] u64 base() const { return reinterpret_cast<u64>(executable_); }
   [[nodiscard]] u8* writable_base() { return writable_; }
+  // Code of up to `size` bytes is about to be written at the cursor: the host gives the memory for it, and
+  // for more to come. Else there is a page fault for each page, and another one where it runs.
+  void prepare(u64 size);
   // `size` bytes of code have been written at the cursor: moves it on, 16-byte aligned. At most left().
   void take(u64 size);
   // Where the jump whose 4-byte displacement lies at executable address `field` goes.
@@ -38,6 +41,7 @@ class CodeCache {
   void unmap();
 
   u64 size_, used_ = 0;
+  u64 prepared_ = 0;  // bytes from the start
   u8* writable_ = nullptr;
   u8* executable_ = nullptr;
 };

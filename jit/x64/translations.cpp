@@ -11,7 +11,8 @@ namespace doppel::jit::x64 {
 
 namespace {
 
-constexpr u64 kLargestBlock = 64 << 10;         // host bytes; far above what kMaxBlockInsns instructions emit
+constexpr u64 kLargestBlock = 64 << 10;  // host bytes; far above what kMaxBlockInsns instructions emit
+constexpr u64 kUsualBlock = 4 << 10;
 constexpr u32 kMostSites = 4 * kMaxBlockInsns;  // of one block; far above
 constexpr u32 kPeekInsns = 10;                  // how far ahead flag liveness looks
 
@@ -70,11 +71,11 @@ bool Translations::crosses_page(Block& block, u16 page_offset) {
   return !whole;
 }
 
-Translation& Translations::translate(Vcpu& cpu, BlockCache& blocks, Block& block, u16 first,
-                                     bool careful) {
+Translation& Translations::translate(Vcpu& cpu, BlockCache& blocks, Block& block, u16 first, bool careful) {
   context_.kernel = cpu.state.cpl == 0;
   peeking_ = &blocks;
   blocks.expect_dependence(block);
+  cache_.prepare(kUsualBlock);
   emitter_.emit(block, first, careful);
   const u64 size = assembler_.here() - emitter_.entry();
   DOPPEL_CHECK(size <= kLargestBlock, "block of {} host bytes", size);

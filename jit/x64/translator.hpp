@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/populated_allocator.hpp"
 #include "jit/backend.hpp"
 #include "jit/block_cache.hpp"
 #include "jit/vcpu.hpp"
@@ -66,7 +67,7 @@ class Translator final : public Backend {
   BlockCache& blocks_;
   const std::shared_ptr<Translations> translations_;
   const Optimisations& optimisations_;
-  std::vector<JumpCacheEntry> jump_cache_;
+  std::vector<JumpCacheEntry, core::PopulatedAllocator<JumpCacheEntry>> jump_cache_;
   FarLink* far_links_;  // kMostFarLinks, which the host gives where they are touched
   // Linear pages that jump-cache entries lead to, and the far jumps that do.
   std::unordered_map<u64, std::vector<FarLink*>> entries_into_;
