@@ -58,7 +58,7 @@ inline constexpr u32 kMostFarLinks = u32{2} << 20;
 
 // Optimisations that can be switched off one by one, to find a miscompile.
 struct Optimisations {
-  u32 hot_runs = 3;            // interpreted runs before a block is translated
+  u32 hot_runs = 8;            // interpreted runs before a block is translated, which takes as long as 50
   bool native_integer = true;  // else the interpreter runs every instruction that is not control flow
   bool native_vector = true;
   bool native_x87 = true;
