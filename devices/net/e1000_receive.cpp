@@ -6,6 +6,7 @@
 
 #include "devices/net/checksum.hpp"
 #include "devices/net/e1000.hpp"
+#include "devices/net/ip_headers.hpp"
 
 namespace doppel::devices {
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr std::size_t kType = 2 * sizeof(MacAddress), kTagSize = 4, kFrameChecksum = 4;
 constexpr std::size_t kShortest = 60, kLongest = 1518, kLongestLong = 16384 - kFrameChecksum;
-constexpr u8 kTcp = 6, kUdp = 17;
+constexpr std::size_t kUdpChecksum = 6;  // RFC 768
 
 struct ChecksumResult {
   u8 status = kRxIxsm, errors = 0;
@@ -25,27 +26,21 @@ struct ChecksumResult {
 // What the card says of the checksums of an IPv4 packet (3.2.9). `rxcsum` is the register.
 ChecksumResult check(std::span<const u8> frame, bool trusted, u32 rxcsum) {
   ChecksumResult result;
-  if (frame.size() < kEthernetHeader + 20 || load_big_u16(frame.data() + kType) != 0x0800) return result;
-  const auto ip = frame.subspan(kEthernetHeader);
-  const std::size_t header = (ip[0] & 15u) * 4, total = load_big_u16(ip.data() + 2);
-  if (ip[0] >> 4 != 4 || header < 20 || total < header || total > ip.size()) return result;
+  const auto ip = ipv4_packet(frame);
+  if (!ip || !ip->whole) return result;
   constexpr u16 kGood = 0xffff;
   if (rxcsum & kRxcsumIpofl) {
     result.status = kRxIpcs;
-    if (!trusted && checksum_add(ip.first(header)) != kGood) result.errors |= kRxIpe;
+    if (!trusted && checksum_add(ip->header) != kGood) result.errors |= kRxIpe;
   }
-  const bool fragment = load_big_u16(ip.data() + 6) & 0x3fff;
-  const u8 protocol = ip[9];
-  const std::size_t field = protocol == kTcp ? 16 : 6, size = total - header;
-  if (!(rxcsum & kRxcsumTuofl) || fragment || (protocol != kTcp && protocol != kUdp) || size < field + 2)
+  const bool tcp = ip->protocol() == kProtocolTcp, udp = ip->protocol() == kProtocolUdp;
+  const std::size_t field = tcp ? kTcpChecksum : kUdpChecksum;
+  if (!(rxcsum & kRxcsumTuofl) || ip->is_fragment() || !(tcp || udp) || ip->payload.size() < field + 2)
     return result;
-  const auto packet = ip.subspan(header, size);
-  if (protocol == kUdp && load_big_u16(packet.data() + field) == 0) return result;  // it has none
+  if (udp && load_big_u16(ip->payload.data() + field) == 0) return result;  // it has none
   result.status = static_cast<u8>((result.status & ~kRxIxsm) | kRxTcpcs);
   if (trusted) return result;
-  const u8 tail[] = {0, protocol, static_cast<u8>(size >> 8), static_cast<u8>(size)};
-  if (checksum_add(packet, checksum_add(tail, checksum_add(ip.subspan(12, 8)))) != kGood)
-    result.errors |= kRxTcpe;
+  if (checksum_add(ip->payload, ip->pseudo_header(ip->payload.size())) != kGood) result.errors |= kRxTcpe;
   return result;
 }
 

@@ -6,6 +6,8 @@
 #include <boost/endian/conversion.hpp>
 #include <span>
 
+#include "devices/net/ip_headers.hpp"
+
 namespace doppel::devices {
 
 namespace {
@@ -21,50 +23,44 @@ enum class Kind : u8 {
   kFragment,  // of an IPv4 packet
 };
 
-constexpr std::size_t kIpv4 = 20, kIpv6 = 40, kTcpHeader = 20;
-constexpr u8 kTcpProtocol = 6;
-constexpr u8 kFin = 0x01, kSyn = 0x02, kReset = 0x04, kAck = 0x10;
-
 struct Packet {
   Kind kind = Kind::kOther;
   std::span<const u8> source, destination;  // addresses
   std::span<const u8> tcp;                  // with its header, if it is
   u8 protocol = 0;
 
-  [[nodiscard]] u8 flags() const { return tcp[13]; }
-  [[nodiscard]] u32 sequence() const { return load_big_u32(tcp.data() + 4); }
-  [[nodiscard]] u32 acknowledged() const { return load_big_u32(tcp.data() + 8); }
+  [[nodiscard]] u8 flags() const { return tcp[kTcpFlags]; }
+  [[nodiscard]] u32 sequence() const { return load_big_u32(tcp.data() + kTcpSequence); }
+  [[nodiscard]] u32 acknowledged() const { return load_big_u32(tcp.data() + kTcpAcknowledged); }
   // Bytes of the stream; an end counts as one.
   [[nodiscard]] u32 size() const {
-    const std::size_t header = std::min<std::size_t>((tcp[12] >> 4) * 4, tcp.size());
-    return static_cast<u32>(tcp.size() - header) + (flags() & kFin ? 1 : 0);
+    const std::size_t header = std::min(tcp_header_size(tcp), tcp.size());
+    return static_cast<u32>(tcp.size() - header) + (flags() & kTcpFin ? 1 : 0);
   }
 };
 
 Packet packet_of(std::span<const u8> frame) {
   Packet packet;
-  if (frame.size() < kEthernetHeader) return packet;
-  const auto ip = frame.subspan(kEthernetHeader);
-  const u16 type = load_big_u16(frame.data() + 12);
-  if (type == 0x0800 && ip.size() >= kIpv4) {
-    packet.protocol = ip[9];
-    packet.source = ip.subspan(12, 4);
-    packet.destination = ip.subspan(16, 4);
-    const std::size_t size = std::min<std::size_t>(load_big_u16(ip.data() + 2), ip.size());
-    packet.tcp = ip.first(size).subspan(std::min<std::size_t>((ip[0] & 15u) * 4, size));
-    if (load_big_u16(ip.data() + 6) & 0x3fff) {
+  if (const auto ipv4 = ipv4_packet(frame)) {
+    packet.protocol = ipv4->protocol();
+    packet.source = ipv4->header.subspan(kIpv4Addresses, 4);
+    packet.destination = ipv4->header.subspan(kIpv4Addresses + 4, 4);
+    packet.tcp = ipv4->payload;
+    if (ipv4->is_fragment()) {
       packet.kind = Kind::kFragment;
       return packet;
     }
-  } else if (type == 0x86dd && ip.size() >= kIpv6) {
-    packet.protocol = ip[6];
-    packet.source = ip.subspan(8, 16);
-    packet.destination = ip.subspan(24, 16);
-    packet.tcp = ip.subspan(kIpv6, std::min<std::size_t>(load_big_u16(ip.data() + 4), ip.size() - kIpv6));
+  } else if (ether_type(frame) == kEtherIpv6 && frame.size() >= kEthernetHeader + kIpv6Header) {
+    const auto ip = frame.subspan(kEthernetHeader);
+    packet.protocol = ip[kIpv6Next];
+    packet.source = ip.subspan(kIpv6Addresses, 16);
+    packet.destination = ip.subspan(kIpv6Addresses + 16, 16);
+    packet.tcp = ip.subspan(
+        kIpv6Header, std::min<std::size_t>(load_big_u16(ip.data() + kIpv6Length), ip.size() - kIpv6Header));
   } else {
     return packet;
   }
-  packet.kind = packet.protocol != kTcpProtocol   ? Kind::kDatagram
+  packet.kind = packet.protocol != kProtocolTcp   ? Kind::kDatagram
                 : packet.tcp.size() >= kTcpHeader ? Kind::kTcp
                                                   : Kind::kOther;
   return packet;
@@ -103,13 +99,13 @@ bool NatLimits::accept(const NetFrame& frame) {
       return true;
     case Kind::kTcp:
       current_ = stream_of(packet.source, packet.destination, packet.tcp.data(), packet.tcp.data() + 2);
-      if ((packet.flags() & (kSyn | kAck)) == kSyn && full()) return false;
+      if ((packet.flags() & (kTcpSyn | kTcpAck)) == kTcpSyn && full()) return false;
       return packet.size() == 0 || accept_segment(*current_, packet.sequence() + packet.size());
     case Kind::kDatagram:
       return sockets_ < most_files() / 4 * 3;
     case Kind::kFragment:
       // Nobody sends TCP in fragments.
-      return packet.protocol != kTcpProtocol && sockets_ < most_files() / 4 * 3 && accept_fragment();
+      return packet.protocol != kProtocolTcp && sockets_ < most_files() / 4 * 3 && accept_fragment();
   }
   return false;
 }
@@ -131,8 +127,8 @@ void NatLimits::answered(const NetFrame& frame) {
   const auto found = waiting_.find(stream);
   if (found == waiting_.end()) return;
   const bool all =
-      (packet.flags() & kAck) && static_cast<i32>(packet.acknowledged() - found->second.end) >= 0;
-  if (all || (packet.flags() & kReset)) forget(stream);
+      (packet.flags() & kTcpAck) && static_cast<i32>(packet.acknowledged() - found->second.end) >= 0;
+  if (all || (packet.flags() & kTcpReset)) forget(stream);
 }
 
 void NatLimits::closed() {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "devices/net/checksum.hpp"
+#include "devices/net/ip_headers.hpp"
 
 namespace doppel::devices {
 
@@ -13,12 +14,7 @@ namespace {
 
 namespace endian = boost::endian;
 
-// Offsets in the headers: IPv4 (RFC 791), IPv6 (RFC 8200), TCP (RFC 9293), UDP (RFC 768).
-constexpr std::size_t kIpv4Length = 2, kIpv4Identification = 4, kIpv4Header = 20;
-constexpr std::size_t kIpv6Length = 4, kIpv6Header = 40;
-constexpr std::size_t kTcpSequence = 4, kTcpFlags = 13, kTcpHeader = 20;
-constexpr std::size_t kUdpLength = 4, kUdpHeader = 8;
-constexpr u8 kFinAndPush = 0x09;
+constexpr std::size_t kUdpLength = 4, kUdpHeader = 8;  // RFC 768
 constexpr std::size_t kLargestIp = 65535, kVlanTag = 4;
 
 // Whether every field that is changed lies in the header.
@@ -45,7 +41,7 @@ void adapt_headers(std::span<u8> frame, const TransmitContext& context, std::siz
   if (context.is_tcp) {
     endian::store_big_u32(transport + kTcpSequence,
                           endian::load_big_u32(transport + kTcpSequence) + static_cast<u32>(done));
-    if (!last) transport[kTcpFlags] = static_cast<u8>(transport[kTcpFlags] & ~kFinAndPush);
+    if (!last) transport[kTcpFlags] = static_cast<u8>(transport[kTcpFlags] & ~(kTcpFin | kTcpPush));
   } else {
     endian::store_big_u16(transport + kUdpLength, static_cast<u16>(transport_size));
   }
