@@ -8,10 +8,7 @@
 #include <cstring>
 #include <system_error>
 
-#ifdef __SANITIZE_THREAD__
-extern "C" void AnnotateBenignRaceSized(const char* file, int line, const volatile void* memory,
-                                        std::size_t size, const char* why);
-#endif
+#include "core/guest_memory.hpp"
 
 #include "core/populated_allocator.hpp"
 
@@ -51,11 +48,7 @@ GuestRam::GuestRam(u64 size) : size_(size), below_4g_(std::min(size, kPciHoleSta
     fail(error, "mapping guest RAM");
   }
   base_ = static_cast<u8*>(mapping);
-#ifdef __SANITIZE_THREAD__
-  // Races of the guest's processors for its memory are the guest's own; translated code, which makes most of
-  // the accesses, cannot be seen anyway.
-  AnnotateBenignRaceSized(__FILE__, __LINE__, base_, size, "guest memory");
-#endif
+  declare_guest_memory(base_, size);
 }
 
 GuestRam::~GuestRam() {

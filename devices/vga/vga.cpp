@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "core/guest_memory.hpp"
 #include "core/log.hpp"
 #include "devices/vga/text_mode.hpp"
 
@@ -51,6 +52,7 @@ Vga::Vga(core::Clock& clock, core::Counters& counters, u32 memory_size)
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "video memory");
   memory_ = static_cast<u8*>(mapping);
+  core::declare_guest_memory(memory_, memory_size_);
   reset();
 }
 

@@ -1,4 +1,7 @@
 // What the screen shows: pixels of text, planar, 256-colour and packed modes; the text screen; what changed.
+#include <atomic>
+#include <thread>
+
 #include "tests/devices/vga_fixture.hpp"
 
 namespace doppel::devices::vga::testing {
@@ -271,6 +274,25 @@ TEST_CASE_FIXTURE(VgaFixture, "a blank screen is black and keeps its size") {
   CHECK(s.width() == 640);
   CHECK(s.height() == 480);
   CHECK(s.at(0, 0) == kBlack);
+}
+
+// Viewers hold no lock while they look. For ThreadSanitizer.
+TEST_CASE_FIXTURE(Text, "pictures are taken while the guest draws") {
+  const Registers registers = vga.registers();
+  std::atomic<bool> done = false;
+  std::thread viewer([&] {
+    for (Surface surface; !done;) {
+      draw(registers, vga.memory(), {}, surface);
+      (void)read_text(registers, vga.memory());
+    }
+  });
+  for (u32 i = 0; i < 20'000; ++i) {
+    put(i % 80, i / 80 % 25, 'A', static_cast<u8>(i));
+    vga.memory()[i] = static_cast<u8>(i);  // as through the linear frame buffer
+  }
+  done = true;
+  viewer.join();
+  CHECK(peek(0x1'8000 + 2 * 1999) == 'A');
 }
 
 TEST_CASE_FIXTURE(VgaFixture, "damage is what changed, no more") {
