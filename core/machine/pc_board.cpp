@@ -8,6 +8,7 @@
 
 #include "bios/boot_options.hpp"
 #include "bios/firmware_image.hpp"
+#include "devices/pc_ports.hpp"
 #include "mmu/page_walk.hpp"
 
 namespace doppel::machine {
@@ -87,7 +88,9 @@ PcBoard::PcBoard(const MachineConfig& config, core::Counters& counters, std::rec
               config.video_bios),
       input(events, lock, keyboard) {
   ram->on_code_write(signals.code_written);
-  attach_ports();
+  PcPorts{pic,       pit,           keyboard,   control_b, rtc,      dma,    post_code,
+          control_a, debug_console, debug_exit, uart,      parallel, fw_cfg, pci}
+      .attach(ports);
   attach_memory(config.firmware);
   if (!config.variables.path.empty()) attach_variables(config, counters);
   attach_pci();
@@ -102,29 +105,6 @@ std::deque<LocalApic> PcBoard::make_local_apics(const MachineConfig& config, cor
         LocalApic::Hooks{.notify = [this, i](core::Pending reason) { signals.notify(i, reason); },
                          .inta = [this] { return pic.acknowledge(); }});
   return apics;
-}
-
-void PcBoard::attach_ports() {
-  ports.attach(kPortPicMaster, 2, pic, 0);
-  ports.attach(kPortPicSlave, 2, pic, 2);
-  ports.attach(kPortElcr, 2, pic, 4);
-  ports.attach(kPortPit, 4, pit);
-  ports.attach(kPortI8042Data, 1, keyboard, 0);
-  ports.attach(kPortSystemControlB, 1, control_b);
-  ports.attach(kPortI8042Command, 1, keyboard, 4);
-  ports.attach(kPortRtc, 2, rtc);
-  ports.attach(kPortDmaFirst, 16, dma);
-  ports.attach(kPortDmaSecond, 32, dma, Dma8237::kSecondController);
-  ports.attach(kPortDmaPages, 15, dma, Dma8237::kPages + kPortDmaPages % 16);
-  ports.attach(kPortPostCode, 1, post_code);
-  ports.attach(kPortSystemControlA, 1, control_a);
-  ports.attach(kPortDebugE9, 1, debug_console);
-  ports.attach(kPortDebugFirmware, 1, debug_console);
-  ports.attach(kPortDebugExit, 4, debug_exit);
-  ports.attach(kPortSerial1, 8, uart);
-  ports.attach(kPortParallel1, 3, parallel);
-  ports.attach(kPortFwCfg, FwCfg::kPorts, fw_cfg);
-  ports.attach(kPortPciAddress, 8, pci);
 }
 
 void PcBoard::attach_memory(std::span<const u8> firmware) {

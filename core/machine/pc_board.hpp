@@ -111,7 +111,6 @@ struct PcBoard {
  private:
   [[nodiscard]] std::deque<devices::LocalApic> make_local_apics(const MachineConfig& config,
                                                                 core::Counters& counters);
-  void attach_ports();
   void attach_memory(std::span<const u8> firmware);
   void attach_variables(const MachineConfig& config, core::Counters& counters);
   void attach_pci();

@@ -21,6 +21,7 @@
 #include "devices/local_apic.hpp"
 #include "devices/parallel_port.hpp"
 #include "devices/pc_layout.hpp"
+#include "devices/pc_ports.hpp"
 #include "devices/pci_bus.hpp"
 #include "devices/pic_8259.hpp"
 #include "devices/piix3_isa.hpp"
@@ -122,25 +123,9 @@ class PcFuzz final : public FuzzGuest {
     io_apic_.set_irq(irq == kIrqPit ? kIoApicPinPit : irq, level);
   }
   void attach() {
-    ports.attach(kPortPicMaster, 2, pic_, 0);
-    ports.attach(kPortPicSlave, 2, pic_, 2);
-    ports.attach(kPortElcr, 2, pic_, 4);
-    ports.attach(kPortPit, 4, pit_);
-    ports.attach(kPortI8042Data, 1, keyboard_, 0);
-    ports.attach(kPortSystemControlB, 1, control_b_);
-    ports.attach(kPortI8042Command, 1, keyboard_, 4);
-    ports.attach(kPortRtc, 2, rtc_);
-    ports.attach(kPortDmaFirst, 16, dma_);
-    ports.attach(kPortDmaSecond, 32, dma_, Dma8237::kSecondController);
-    ports.attach(kPortDmaPages, 15, dma_, Dma8237::kPages + kPortDmaPages % 16);
-    ports.attach(kPortPostCode, 1, post_code_);
-    ports.attach(kPortSystemControlA, 1, control_a_);
-    ports.attach(kPortDebugE9, 1, debug_console_);
-    ports.attach(kPortDebugExit, 4, debug_exit_);
-    ports.attach(kPortSerial1, 8, uart_);
-    ports.attach(kPortParallel1, 3, parallel_);
-    ports.attach(kPortFwCfg, FwCfg::kPorts, fw_cfg_);
-    ports.attach(kPortPciAddress, 8, pci_);
+    PcPorts{pic_,       pit_,           keyboard_,   control_b_, rtc_,      dma_,    post_code_,
+            control_a_, debug_console_, debug_exit_, uart_,      parallel_, fw_cfg_, pci_}
+        .attach(ports);
     ports.attach(kPortFloppy, 6, floppy_);
     ports.attach(kPortFloppyInput, 1, floppy_, 7);
     ports.attach(kPortVga, vga::Vga::kPortsSize, vga_, vga::Vga::kPorts);
