@@ -9,7 +9,6 @@
 #include <system_error>
 
 #include "core/guest_memory.hpp"
-
 #include "core/populated_allocator.hpp"
 
 namespace doppel::core {
