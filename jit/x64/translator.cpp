@@ -207,7 +207,7 @@ void Translator::run(Block& block) {
     if (s.attention.load(std::memory_order_relaxed) && !s.interrupt_shadow) break;
     if (s.cpl == 3 && s.translator.user_entries_left <= 0) break;
     refresh_contexts();
-    if (site && site->kind == LinkSite::Kind::kCareful) {
+    if (site && is_careful(*site)) {
       translation = careful_tail(*site);
       if (translation) continue;
       site = nullptr;
@@ -227,6 +227,12 @@ void Translator::run(Block& block) {
   if (s.interrupt_shadow) s.attention = 1;
   core::set_arithmetic_flags(s, from_ax(s.translator.flags));
   x87_move_out(s);
+}
+
+// Another processor may have made the site: the lock, for once, is for reading.
+bool Translator::is_careful(const LinkSite& site) const {
+  const auto guard = blocks_.lock();
+  return site.kind == LinkSite::Kind::kCareful;
 }
 
 // nullptr: the block is gone, or will be.

@@ -52,6 +52,7 @@ class Translator final : public Backend {
   void enter_jump_cache(const Translation& translation, const Place& place);
   void note_entry_into(u64 page);  // a jump-cache entry leads there
   [[nodiscard]] bool runnable() const;
+  [[nodiscard]] bool is_careful(const LinkSite& site) const;
   [[nodiscard]] Translation* careful_tail(LinkSite& site);
   void link(LinkSite& site, Translation& target, const Place& place);
   void link_far(const LinkSite& site, Translation& target, const Place& place);
