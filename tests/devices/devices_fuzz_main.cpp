@@ -134,41 +134,78 @@ class VsockGuest final : public VirtioFuzz {
   }
 
  private:
-  // A packet of one of a few connections.
+  static constexpr std::size_t kMostPrograms = 16;
+  static constexpr u32 kGuestPort = 3;  // that host programs ask for
+
+  bool writes(u16 queue) override { return rarely(64) ? random.below(2) : queue != 1; }
+  // Room for packets; a packet of one of a few connections.
   void shape(u16 queue, u64 at, u32 position, u32) override {
-    if (queue != 1 || position != 0) return;
-    const u64 place = 0x10'0000 + random.below(16) * 0x1000;
+    if (queue != 1)
+      return set(at, 0x18'0000 + random.below(16) * 0x1000,
+                 static_cast<u32>((rarely(64) ? 0 : 44) + random.below(random.below(4) ? 5000 : 70'000)));
+    if (position != 0) return;
+    static constexpr u16 kUsual[] = {1, 2, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 7};
     VsockPacket packet{.source = 5, .destination = 2, .type = 1};
-    packet.source_port = static_cast<u32>(random.below(4));
-    packet.destination_port = random.below(2) ? 1 : (u32{1} << 30) + static_cast<u32>(random.below(8));
-    packet.operation = static_cast<u16>(random.below(9));
-    packet.size = static_cast<u32>(random.below(8) ? random.below(2000) : random.value());
+    const bool listener = random.below(2);
+    packet.source_port = listener || rarely(8) ? static_cast<u32>(random.below(4)) : kGuestPort;
+    packet.destination_port =
+        listener ? 1 : (u32{1} << 30) + greeted_ - 1 - static_cast<u32>(random.below(4));
+    packet.operation =
+        random.below(32) ? kUsual[random.below(std::size(kUsual))] : static_cast<u16>(random.below(9));
+    packet.size = static_cast<u32>(random.below(random.below(2) ? 60'000 : 2000));
     packet.flags = static_cast<u32>(random.below(4));
     packet.buffer = static_cast<u32>(random.below(4) ? 65536 : random.value());
     packet.forwarded = static_cast<u32>(random.below(2) ? 0 : random.below(100'000));
-    if (random.below(64) == 0) packet.source = random.value();
+    const u32 said = packet.size;
+    if (rarely(16)) packet.size = static_cast<u32>(random.value());
+    if (rarely(64)) packet.source = random.value();
+    const u64 place = 0x10'0000 + random.below(4) * 0x1'0000;
     (void)ram.write(place, {reinterpret_cast<const u8*>(&packet), sizeof packet});
-    set(at, place,
-        static_cast<u32>(sizeof packet + (random.below(16) ? packet.size % 2000 : random.below(100))));
+    set(at, place, static_cast<u32>(rarely(16) ? random.below(100) : sizeof packet + said));
   }
   void happen() override {
-    if (random.below(64) == 0 && programs_.size() < 16) {
-      programs_.push_back(host_.client());
-      ::fcntl(programs_.back().get(), F_SETFL, O_NONBLOCK);
-      VsockPrograms::write(programs_.back(), random.below(8) ? "CONNECT 3\n" : "CONNECT");
+    if (random.below(64) == 0 && programs_.size() < kMostPrograms) {
+      const bool greets = random.below(8);
+      add(host_.client());
+      VsockPrograms::write(programs_.back(), greets ? "CONNECT 3\n" : "CONNECT");
+      greeted_ += greets;
     }
-    if (!programs_.empty()) {
-      const std::size_t one = random.below(programs_.size());
-      if (random.below(8) == 0) VsockPrograms::write(programs_[one], std::string(random.below(3000), 'x'));
-      if (random.below(64) == 0) programs_.erase(programs_.begin() + static_cast<std::ptrdiff_t>(one));
-    }
-    if (random.below(16) == 0) (void)host_.wait(0);
+    if (random.below(8) == 0 && programs_.size() < kMostPrograms && host_.called()) add(host_.accept());
+    if (!programs_.empty()) program(random.below(programs_.size()));
+    if (random.below(4) == 0) (void)host_.wait(0);
     const auto work = std::exchange(later_, {});
     for (const auto& one : work) one();
+  }
+  void add(FileDescriptor program) {
+    ::fcntl(program.get(), F_SETFL, O_NONBLOCK);
+    programs_.push_back(std::move(program));
+  }
+  void program(std::size_t which) {
+    const FileDescriptor& socket = programs_[which];
+    switch (random.below(64)) {
+      case 0:
+        programs_.erase(programs_.begin() + static_cast<std::ptrdiff_t>(which));
+        break;
+      case 1:
+        ::shutdown(socket.get(), random.below(4) ? SHUT_WR : SHUT_RD);
+        break;
+      case 2:
+        (void)VsockPrograms::read(socket, 100'000);
+        break;
+      case 3:
+      case 4:
+      case 5:
+      case 6:
+        VsockPrograms::write(socket, std::string(random.below(random.below(8) ? 3000 : 100'000), 'x'));
+        break;
+      default:
+        break;
+    }
   }
 
   VsockPrograms host_;
   std::vector<FileDescriptor> programs_;
+  u32 greeted_ = 0;  // how many programs have asked for a port
   std::vector<std::function<void()>> later_;
   VirtioVsock model_{5, host_.sockets, counters};
   VirtioPci function_{model_, ram, mmio, [](u64, u32) {}, counters};

@@ -11,7 +11,7 @@ class VirtioFuzz : public FuzzGuest {
  public:
   void step() override {
     VirtioPci& function = *function_;
-    switch (random.below(12)) {
+    switch (rarely(1) ? random.below(12) : kRequest) {
       case 0:
         if (random.below(32) == 0) start();
         break;
@@ -48,7 +48,8 @@ class VirtioFuzz : public FuzzGuest {
 
  protected:
   // `pieces`: what a request has at least, most of the time.
-  VirtioFuzz(u32 seed, u16 queues, u32 pieces = 1) : FuzzGuest(seed), queues_(queues), pieces_(pieces) {}
+  VirtioFuzz(u32 seed, u16 queues, u32 pieces = 1)
+      : FuzzGuest(seed), queues_(queues), pieces_(pieces), calm_(seed % 2 == 0) {}
   void attach(VirtioPci& function) {
     function_ = &function;
     function.config_write(0x14, 4, kMsix);
@@ -58,8 +59,13 @@ class VirtioFuzz : public FuzzGuest {
   }
   // The descriptor at `at` is number `position` of `count` in its request: the device's own sense for it.
   virtual void shape(u16 queue, u64 at, u32 position, u32 count) = 0;
+  // Whether the device has more than the end of a request in this queue to write to.
+  virtual bool writes(u16) { return random.below(2); }
   // Something on the host's side.
   virtual void happen() {}
+
+  // Once in so many times; much more rarely in every other guest, which gets further.
+  bool rarely(u64 times) { return random.below(calm_ ? times * 32 : times) == 0; }
 
   // For shape(): the memory of a descriptor.
   void set(u64 at, u64 memory, u32 size) {
@@ -69,6 +75,7 @@ class VirtioFuzz : public FuzzGuest {
 
  private:
   static constexpr u64 kBar = 0xe000'0000, kMsix = 0xe001'0000;
+  static constexpr u64 kRequest = 11;  // what step() does
   struct Ring {
     u16 available = 0;
     bool wrap = true;
@@ -128,7 +135,7 @@ class VirtioFuzz : public FuzzGuest {
     }
   }
   void descriptor(u64 at, u16 flags, u16 link) {
-    const bool wild = random.below(256) == 0;
+    const bool wild = rarely(256);
     store<u64>(at, wild ? address() : random.below(kRam - 8192));
     store<u32>(at + 8, wild ? length() : static_cast<u32>(1 + random.below(random.below(2) ? 4096 : 64)));
     store<u16>(at + 12, packed_ ? link : flags);
@@ -137,20 +144,20 @@ class VirtioFuzz : public FuzzGuest {
   void request(u16 queue) {
     if (rings_.empty()) return;
     Ring& ring = rings_[queue];
-    const u32 count = static_cast<u32>((random.below(256) ? pieces_ : 1) + random.below(4));
-    const bool writes = random.below(2);
+    const u32 count = static_cast<u32>((rarely(256) ? 1 : pieces_) + random.below(4));
+    const bool written = writes(queue);
     u16 index = packed_ ? ring.available : static_cast<u16>(random.below(size_));
     const u16 head = index;
     for (u32 i = 0; i < count; ++i) {
       const bool last = i + 1 == count;
-      u16 flags = static_cast<u16>((last ? 2 : 1) | (writes && i != 0 ? 2 : 0));
-      if (count == 1) flags = writes ? 2 : 0;
-      if (random.below(256) == 0) flags ^= static_cast<u16>(1u << random.below(3));
+      u16 flags = static_cast<u16>((last ? 2 : 1) | (written && i != 0 ? 2 : 0));
+      if (count == 1) flags = written ? 2 : 0;
+      if (rarely(256)) flags ^= static_cast<u16>(1u << random.below(3));
       if (packed_) flags = static_cast<u16>(flags | (ring.wrap ? 0x80 : 0x8000));
       const u16 next = static_cast<u16>((index + 1) % size_);
       const u64 at = base(queue) + 0x1000 + index * 16u;
-      descriptor(at, flags, random.below(256) ? next : static_cast<u16>(random.value()));
-      if (random.below(16)) shape(queue, at, i, count);
+      descriptor(at, flags, rarely(256) ? static_cast<u16>(random.value()) : next);
+      if (!rarely(16)) shape(queue, at, i, count);
       if (flags & 4)
         for (u32 n = 0; n < 4; ++n)
           descriptor(base(queue) + 0x7000 + n * 16, static_cast<u16>(random.below(8)),
@@ -163,14 +170,15 @@ class VirtioFuzz : public FuzzGuest {
       ring.available = index;
     } else {
       store<u16>(base(queue) + 0x4004 + ring.available % size_ * 2,
-                 random.below(512) ? head : static_cast<u16>(random.value()));
-      ring.available = static_cast<u16>(ring.available + (random.below(512) ? 1 : random.value()));
+                 rarely(512) ? static_cast<u16>(random.value()) : head);
+      ring.available = static_cast<u16>(ring.available + (rarely(512) ? random.value() : 1));
       store<u16>(base(queue) + 0x4002, ring.available);
     }
   }
 
   u16 queues_;
   u32 pieces_;
+  bool calm_;
   VirtioPci* function_ = nullptr;
   bool packed_ = false;
   u16 size_ = 8;

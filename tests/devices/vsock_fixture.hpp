@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -46,6 +47,10 @@ class VsockPrograms {
   }
   // A program for the guest's connections to a port.
   void listen(u32 port) { listening_ = listen_at(path_ + '_' + std::to_string(port)); }
+  [[nodiscard]] bool called() const {
+    pollfd polled{listening_.get(), POLLIN, 0};
+    return ::poll(&polled, 1, 0) == 1;
+  }
   [[nodiscard]] FileDescriptor accept() const {
     return patient(FileDescriptor(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
   }
