@@ -19,12 +19,13 @@ class Backend {
   // event (CpuState::attention), a fault (CpuState::fault), or code that is not translated. RIP says where it
   // stopped.
   virtual void run(Block& block) = 0;
-  // The block's bytes changed: its translation is never entered again.
+  // The block's bytes changed: its translation is never entered again. By any processor's thread, with the
+  // lock of the blocks (BlockStore) held.
   virtual void forget(Block& block) = 0;
   // The translation of a 4 KiB page of linear addresses may have changed: places found there before are to be
   // looked for again.
   virtual void forget_page(u64 linear_page) = 0;
-  // All blocks are gone, and BlockCache::watch() is forgotten.
+  // All blocks are gone, and BlockCache::watch() is forgotten. The same; no processor runs guest code.
   virtual void clear() = 0;
   // Bytes of a page that BlockCache::watch() was called for change; it is no longer watched.
   virtual void watched_page_written(u64 /*physical*/) {}

@@ -91,8 +91,9 @@ void Dispatcher::run_shadowed() {
   if (block && s.code_bits != 64) return run_single();
   s.interrupt_shadow = false;
   if (block) {
-    if (backend_) backend_->stepping(*block);
     Insn first[2] = {block->insns[0], {}};
+    if (!block->valid) return run_single();  // dropped by another processor just now
+    if (backend_) backend_->stepping(*block);
     first[1].run = end_of_block;
     first[1].offset = first[0].length;
     first[1].flags = first[0].flags;
