@@ -679,6 +679,39 @@ TEST_CASE("code that a device changes runs changed") {
   }
 }
 
+TEST_CASE("a jump to another page is looked up anew after each flush of that page") {
+  constexpr u64 kFrom = kSpare, kTo = kSpare + 0x1000, kOther = kSpare + 0x3000,
+                kTable = kPageTables + 0x3000, kGlobalPage = 0x107;
+  for (const Engine engine : kEngines) {
+    RunningMachine m(Mode::kLong, 0, engine);
+    m.cpu.state.cr4 |= core::kCr4Pge;
+    for (u64 page = 0; page < 512; ++page) m.put<u64>(kTable + page * 8, page << 12 | kGlobalPage);
+    m.put<u64>(kPageTables + 0x2000, kTable | 7);
+    m.cpu.mmu.flush_all();
+    m.code({0xe9, 0xfb, 0x0f, 0, 0}, kFrom);  // JMP kTo
+    m.code({0xb0, 1, 0xf4}, kTo);             // MOV AL, 1; HLT
+    m.code({0xb0, 9, 0xf4}, kOther);
+    const auto run = [&] {
+      m.cpu.state.activity = core::Activity::kRunning;
+      m.cpu.state.rip = kFrom;
+      CHECK(m.run() == Exit::kIdle);
+      return m.cpu.state.gpr[core::kRax] & 0xff;
+    };
+    const auto map = [&](u64 page) {
+      m.put<u64>(kTable + (kTo >> 12) * 8, page | kGlobalPage);
+      m.cpu.mmu.flush_page(kTo);
+    };
+    // More often than a jump waits until it asks to be linked again.
+    for (const u64 page : {kTo, kTo, kOther, kTo, kOther}) {
+      map(page);
+      for (int i = 0; i < 200; ++i) REQUIRE(run() == (page == kTo ? 1 : 9));
+    }
+#ifdef DOPPEL_TRANSLATOR_X64
+    if (engine == Engine::kTranslator) CHECK(m.counters["jit.jumps linked"] >= 5);
+#endif
+  }
+}
+
 TEST_CASE("an instruction on two pages") {
   constexpr u64 kEdge = kSpare + 0xfff, kSecond = kSpare + 0x1000, kOther = kSpare + 0x3000,
                 kTable = kPageTables + 0x3000;
