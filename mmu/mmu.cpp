@@ -255,7 +255,8 @@ bool Mmu::probe_system(u64 la, u32 size, Access access) {
 const PageInfo* Mmu::find_direct(u64& la, Access access) {
   const Origin origin = program();
   la &= origin.wrap;
-  if (origin.aligned || (origin.wrap == ~u64{0} && !canonical(state_, la))) return nullptr;
+  if ((origin.aligned && access != Access::kExecute) || (origin.wrap == ~u64{0} && !canonical(state_, la)))
+    return nullptr;
   u32 error = 0;
   return find(la, access, origin.privilege, error);
 }

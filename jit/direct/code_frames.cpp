@@ -24,7 +24,9 @@ CodeFrames::CodeFrames(Vcpu& cpu, BlockCache& blocks)
     : cpu_(cpu),
       blocks_(blocks),
       decoder_(cpu.model, 64, cpu.counters),
-      kinds_(cpu.mmu.memory().ram().size() / kPageSize, Kind::kUnknown) {}
+      kinds_(cpu.mmu.memory().ram().size() / kPageSize, Kind::kUnknown) {
+  host_.tables = host_has_umip();
+}
 
 CodeFrames::Kind& CodeFrames::at(u64 physical) {
   return kinds_[cpu_.mmu.memory().ram().offset_of(physical) / kPageSize];
@@ -46,9 +48,8 @@ CodeFrames::Kind CodeFrames::examine(u64 physical) {
 
 CodeFrames::Kind CodeFrames::look(u64 page) {
   const std::span<const u8, kPageSize> bytes(cpu_.mmu.memory().ram().host(page), kPageSize);
-  static const bool umip = host_has_umip();
-  const auto sensitive = sensitive_instructions(bytes, decoder_, umip);
-  if (!sensitive) return Kind::kNever;
+  const auto sensitive = sensitive_instructions(bytes, decoder_, host_);
+  if (!sensitive || refuse_all_) return Kind::kNever;
   if (sensitive->empty()) return Kind::kPlain;
   return patched_.add(page, bytes, *sensitive) ? Kind::kPatched : Kind::kNever;
 }

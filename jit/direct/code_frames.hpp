@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "jit/block_cache.hpp"
+#include "jit/direct/code_scan.hpp"
 #include "jit/direct/patched_pages.hpp"
 #include "jit/vcpu.hpp"
 
@@ -21,13 +22,19 @@ class CodeFrames {
     kUnknown,
     kPlain,    // to be executed in place
     kPatched,  // to be executed from the copy at patched_offset()
-    kNever,
+    kNever,    // RelocatedCode may do
   };
+  // Before anything is looked at.
+  void set_host_hides_time(bool hides) { host_.time = hides; }
   // Looks at the page of RAM if it is unknown; then it is watched.
   Kind examine(u64 physical);
   [[nodiscard]] Kind kind(u64 physical) const;
   [[nodiscard]] u64 patched_offset(u64 physical) const { return patched_.offset_of(physical); }
   [[nodiscard]] int patched_fd() const { return patched_.fd(); }
+
+  // Nothing is executed in place from now on; for tests.
+  void refuse_all() { refuse_all_ = true; }
+  [[nodiscard]] bool refuses_all() const { return refuse_all_; }
 
   // The page has changed.
   void forget(u64 physical);
@@ -40,8 +47,10 @@ class CodeFrames {
   Vcpu& cpu_;
   BlockCache& blocks_;
   Decoder decoder_;
+  HostHides host_;
   PatchedPages patched_;
   std::vector<Kind> kinds_;  // by page of RAM
+  bool refuse_all_ = false;
 };
 
 }  // namespace doppel::jit::direct

@@ -10,15 +10,24 @@
 
 namespace doppel::jit::direct {
 
+// What else a host keeps from user code.
+struct HostHides {
+  bool tables = true;  // CR4.UMIP: SGDT and SIDT would tell where its kernel has its tables
+  bool time = true;    // CR4.TSD works: RDTSC and RDTSCP fault
+};
+
+// What CPL 3 may do without a fault, and what would tell of the host, or change how it runs user code.
+[[nodiscard]] bool is_sensitive(u16 mnemonic);
+[[nodiscard]] bool tells_time(u16 mnemonic);
+
 // Offsets of their first bytes. Empty optional: it cannot be told what is an instruction there.
 //
 // x86 code can be read from any byte on. Bytes that look like such an instruction are taken for one, or for
 // none, if decoding from nearly all places before them agrees: among those are real beginnings of
 // instructions, which are always right, at least one in five.
 //
-// Without `umip` (CR4.UMIP of the host), SGDT and SIDT would tell where the host's kernel has its tables:
-// then no byte from which one might be read is let pass.
+// Where the host does not hide its tables, no byte from which SGDT or SIDT might be read is let pass.
 [[nodiscard]] std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page,
-                                                                     const Decoder& decoder, bool umip);
+                                                                     const Decoder& decoder, HostHides host);
 
 }  // namespace doppel::jit::direct

@@ -146,6 +146,8 @@ ShadowSpace* DirectRunner::current_space() {
 
 void DirectRunner::drop(const ShadowSpace& space) {
   pages_ += space.pages_mapped();
+  relocated_blocks_ += space.relocated().blocks();
+  relocated_cleared_ += space.relocated().times_cleared();
   std::erase_if(spaces_, [&](const auto& other) { return other.get() == &space; });
 }
 
@@ -157,7 +159,7 @@ bool DirectRunner::run_directly() {
   const u64 start = clock_nanoseconds(CLOCK_MONOTONIC);
   u64 ran = 0;
   StubProcess& stub = space->stub();
-  if (!representable(cpu_, stub.initial())) return false;
+  if (!representable(cpu_, stub.initial(), stub.registers)) return false;
   space->last_use = ++uses_;
   // Flushes of another PCID were not told to it.
   if (space->pcid != cpu_.mmu.pcid()) space->all_flushed();
@@ -174,21 +176,19 @@ bool DirectRunner::run_directly() {
 
   let_interrupt(&stub);
   std::optional<StubProcess::Stop> end;  // none: interrupted
-  bool usable = true;
-  while (!end && !s.attention.load()) {
+  bool usable = space->begin();
+  while (usable && !end && !s.attention.load()) {
     const u64 resumed = clock_nanoseconds(CLOCK_MONOTONIC);
-    const StubProcess::Stop stop = stub.resume();
+    StubProcess::Stop stop = stub.resume();
     const u64 passed = clock_nanoseconds(CLOCK_MONOTONIC) - resumed;
     ran += passed > kSwitch ? passed - kSwitch : 0;
-    if (stop.reason == Reason::kInterrupted) continue;
-    if (stop.reason == Reason::kFault) {
-      ++faults_;
-      const auto outcome = space->fault(stop.address, stub.registers.rip);
-      if (outcome == ShadowSpace::Outcome::kMapped) continue;
-      usable = outcome != ShadowSpace::Outcome::kFailed;
-    }
+    if (stop.reason == Reason::kFault) ++faults_;
+    const auto outcome = space->stopped(stop);
+    if (outcome == ShadowSpace::Outcome::kGoesOn) continue;
+    usable = outcome != ShadowSpace::Outcome::kFailed;
     end = stop;
   }
+  space->end();
   let_interrupt(nullptr);
   stub.read_vectors(image_);
   take_vectors(cpu_, image_);
@@ -236,7 +236,7 @@ void DirectRunner::leave_trap() {
   }
   // Back to the INT3 or INT1, or the INT 3 of two bytes.
   constexpr u8 kInt3 = 0xcc, kInt1 = 0xf1;
-  const u8* last = cpu_.mmu.direct(s.rip - 1, mmu::Access::kRead);
+  const u8* last = cpu_.mmu.direct(s.rip - 1, mmu::Access::kExecute);
   s.rip -= last && (*last == kInt3 || *last == kInt1) ? 1 : 2;
 }
 
@@ -253,11 +253,13 @@ void DirectRunner::interrupt() {
 void DirectRunner::clear() {
   inner_->clear();
   code_.forget_all();
+  for (auto& space : spaces_) space->forget_code();
   flushed_all();
 }
 
 void DirectRunner::watched_page_written(u64 physical) {
   code_.forget(physical);
+  for (auto& space : spaces_) space->code_written(physical);
   flushed_all();
 }
 
@@ -285,8 +287,12 @@ void DirectRunner::flushed_all() {
 
 void DirectRunner::publish_counters() {
   inner_->publish_counters();
-  u64 pages = pages_;
-  for (const auto& space : spaces_) pages += space->pages_mapped();
+  u64 pages = pages_, relocated = relocated_blocks_, cleared = relocated_cleared_;
+  for (const auto& space : spaces_) {
+    pages += space->pages_mapped();
+    relocated += space->relocated().blocks();
+    cleared += space->relocated().times_cleared();
+  }
   const std::pair<const char*, u64> counts[] = {{"direct.runs", runs_},
                                                 {"direct.microseconds of user code", ran_ / 1000},
                                                 {"direct.microseconds around it", overhead_ / 1000},
@@ -296,6 +302,8 @@ void DirectRunner::publish_counters() {
                                                 {"direct.ended by interrupts", interruptions_},
                                                 {"direct.page faults", faults_},
                                                 {"direct.pages mapped", pages},
+                                                {"direct.relocated blocks", relocated},
+                                                {"direct.relocated code forgotten", cleared},
                                                 {"direct.stub processes", stubs_}};
   for (const auto& [name, count] : counts) cpu_.counters[name] = count;
 }

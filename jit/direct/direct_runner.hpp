@@ -47,6 +47,9 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   // shown them: those of a model that lacks some would not fault.
   [[nodiscard]] static bool suits(const core::CpuModel& model);
 
+  // For tests: no code runs where it is, only relocated.
+  void relocate_all() { code_.refuse_all(); }
+  void drop_all() { spaces_.clear(); }
   // Runs directly now, and at each return to user code, however short; for tests.
   void insist() {
     insist_ = true;
@@ -87,7 +90,7 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   u64 uses_ = 0, last_look_ = 0, last_translated_ = 0;
   i64 granted_ = 0;  // returns to user code until the next look, from the last one on
   u64 runs_ = 0, ran_ = 0, overhead_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
-      interruptions_ = 0, stubs_ = 0, pages_ = 0;
+      interruptions_ = 0, stubs_ = 0, pages_ = 0, relocated_blocks_ = 0, relocated_cleared_ = 0;
 };
 
 }  // namespace doppel::jit::direct

@@ -34,9 +34,10 @@ legacy::View legacy_of(std::vector<u8>& image) {
 
 }  // namespace
 
-bool representable(const Vcpu& cpu, const user_regs_struct& host) {
+bool representable(const Vcpu& cpu, const user_regs_struct& host, const user_regs_struct& last) {
   const CpuState& s = cpu.state;
   if (s.cpl != 3 || s.code_bits != 64 || s.interrupt_shadow) return false;
+  if ((s.rflags ^ last.eflags) & core::kId) return false;  // ptrace does not set it
   constexpr u64 kLooked = core::kTf | core::kIf | core::kIopl | core::kNt | core::kVm;
   if ((s.rflags & kLooked) != core::kIf || core::breakpoints_enabled(s)) return false;
   if ((s.cr0 & (core::kCr0Em | core::kCr0Ts)) || !(s.cr4 & core::kCr4Osfxsr)) return false;
@@ -45,6 +46,10 @@ bool representable(const Vcpu& cpu, const user_regs_struct& host) {
   for (u32 i = 0; i < core::kSegmentCount; ++i)
     if (s.segment[i].selector != host.*kSelector[i]) return false;
   return true;
+}
+
+unsigned long long& general_register(user_regs_struct& registers, u32 number) {
+  return registers.*kGpr[number];
 }
 
 void to_host(const CpuState& state, user_regs_struct& to) {

@@ -11,8 +11,11 @@
 namespace doppel::jit::direct {
 
 // What the state must be like for its user code to mean the same on the host: 64-bit code at CPL 3 with the
-// selectors `host` has, floating point switched on, no single-stepping.
-[[nodiscard]] bool representable(const Vcpu& cpu, const user_regs_struct& host);
+// selectors `host` has, floating point switched on, no single-stepping; the ID flag that it had last.
+[[nodiscard]] bool representable(const Vcpu& cpu, const user_regs_struct& host, const user_regs_struct& last);
+
+// By its number in core::Gpr.
+[[nodiscard]] unsigned long long& general_register(user_regs_struct& registers, u32 number);
 
 // Segment selectors in `to` stay.
 void to_host(const core::CpuState& state, user_regs_struct& to);

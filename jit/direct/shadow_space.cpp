@@ -20,6 +20,7 @@ static_assert(kProtection < kPatched && kPatched < kPageSize, "bits of a page of
 constexpr u64 kLowest = 64 << 10;  // Linux' usual least address for mappings: below, code runs translated
 constexpr u64 kPagesAround = 64;   // that a fault maps, at most
 constexpr std::size_t kManyChanges = 64;  // more than what is there is worth
+constexpr u32 kBeginsRelocated = 64;      // runs, until it is tried again how far code gets where it is
 
 }  // namespace
 
@@ -35,7 +36,10 @@ ShadowSpace::ShadowSpace(Vcpu& cpu, CodeFrames& code, WritableFrames& writable)
       code_(code),
       writable_(writable),
       root_(cpu.state.cr3 & core::kPageMask),
-      stub_({cpu.mmu.memory().ram().fd(), code.patched_fd()}, choose_gate(cpu)) {}
+      relocated_(cpu, code),
+      stub_({cpu.mmu.memory().ram().fd(), code.patched_fd(), relocated_.fd()}, choose_gate(cpu)) {
+  code.set_host_hides_time(stub_.hides_time());
+}
 
 // A place at random where the guest has nothing within 2 MiB; a wild access of the guest does not meet it.
 u64 ShadowSpace::choose_gate(Vcpu& cpu) {
@@ -61,6 +65,7 @@ bool ShadowSpace::gate_is_free() const {
 }
 
 void ShadowSpace::page_flushed(u64 la) {
+  if (relocated_.copied(la)) some_stale_ = true;
   const auto it = regions_.find(la & kRegionMask);
   if (it == regions_.end()) return;
   it->second->stale = some_stale_ = true;
@@ -127,7 +132,13 @@ bool ShadowSpace::apply() {
 }
 
 bool ShadowSpace::refresh() {
-  if (!gate_is_free()) return false;
+  if (!gate_is_free() || (relocated_mapped_ && !relocated_.place_is_free())) return false;
+  if (!all_stale_ && !some_stale_) return true;
+  if (!relocated_.valid()) relocated_.clear();
+  return settle();
+}
+
+bool ShadowSpace::settle() {
   if (!all_stale_ && !some_stale_) return true;
   // Looking at pages may make some of them code, which must not be writable anywhere: once more.
   while (all_stale_ || some_stale_) {
@@ -143,6 +154,8 @@ bool ShadowSpace::refresh() {
                 {stub_.gate() + StubProcess::kGateSize,
                  StubProcess::kAddressEnd - stub_.gate() - StubProcess::kGateSize,
                  StubProcess::Show::kNothing, 0, 0}};
+    if (relocated_mapped_)
+      for (const auto& change : relocated_.mappings()) changes_.push_back(change);
   }
   return apply();
 }
@@ -153,17 +166,20 @@ ShadowSpace::Page ShadowSpace::mapped(u64 la) const {
 }
 
 ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
-  if (la < kLowest || la >= StubProcess::kAddressEnd) return Outcome::kNotAllowed;
+  if (la < kLowest || la >= StubProcess::kAddressEnd) return Outcome::kEnds;
   const Page before = mapped(la);
   // Nothing tells what kind of access it was. A page that can be read was written or executed.
   const bool fetch = la - rip < kLongestInsn && !(before & PROT_EXEC);
   const auto access = fetch ? mmu::Access::kExecute : before ? mmu::Access::kWrite : mmu::Access::kRead;
   const u8* host = cpu_.mmu.direct(la, access);
-  if (host == nullptr) return Outcome::kNotAllowed;
+  if (host == nullptr) return Outcome::kEnds;
   const auto& ram = cpu_.mmu.memory().ram();
   const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
-  if (fetch && (offset >= ram.size() || code_.examine(ram.physical_of(offset)) == CodeFrames::Kind::kNever))
-    return Outcome::kNotAllowed;
+  if (fetch && offset >= ram.size()) return Outcome::kEnds;
+  if (fetch && code_.examine(ram.physical_of(offset)) == CodeFrames::Kind::kNever) {
+    begins_relocated_ = kBeginsRelocated;
+    return relocate();
+  }
   auto& region = regions_[la & kRegionMask];
   if (!region) region = std::make_unique<Region>();
   // What lies around it will be wanted, too.
@@ -171,10 +187,43 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
   update(la & kRegionMask, *region, first, first + kPagesAround);
   if (!apply()) return Outcome::kFailed;
   // What became code just now must not be writable anywhere.
-  if (all_stale_ && !refresh()) return Outcome::kFailed;
+  if (!settle()) return Outcome::kFailed;
   const Page after = mapped(la);
   const u64 needed = fetch ? PROT_EXEC : before ? PROT_WRITE : PROT_READ;
-  return after != before && (after & needed) ? Outcome::kMapped : Outcome::kNotAllowed;
+  return after != before && (after & needed) ? Outcome::kGoesOn : Outcome::kEnds;
+}
+
+ShadowSpace::Outcome ShadowSpace::relocate() {
+  if (!relocated_mapped_) {
+    if (!relocated_.place_is_free()) return Outcome::kEnds;
+    changes_ = relocated_.mappings();
+    if (!apply()) return Outcome::kFailed;
+    relocated_mapped_ = true;
+  }
+  if (!relocated_.enter(stub_.registers)) return Outcome::kEnds;
+  return settle() ? Outcome::kGoesOn : Outcome::kFailed;
+}
+
+bool ShadowSpace::begin() {
+  if (begins_relocated_ == 0 || !relocated_mapped_) return true;
+  --begins_relocated_;
+  return !relocated_.enter(stub_.registers) || settle();
+}
+
+ShadowSpace::Outcome ShadowSpace::stopped(StubProcess::Stop& stop) {
+  using Reason = StubProcess::Stop::Reason;
+  if (stop.reason == Reason::kInterrupted) return Outcome::kGoesOn;
+  if (stop.reason == Reason::kFault) return fault(stop.address, stub_.registers.rip);
+  if (stop.reason != Reason::kTrap || !RelocatedCode::holds(stub_.registers.rip - 1)) return Outcome::kEnds;
+  if (!relocated_.resume(stub_.registers)) {
+    stop.reason = Reason::kException;
+    return Outcome::kEnds;
+  }
+  return settle() ? Outcome::kGoesOn : Outcome::kFailed;
+}
+
+void ShadowSpace::end() {
+  if (RelocatedCode::holds(stub_.registers.rip)) relocated_.leave(stub_.registers);
 }
 
 }  // namespace doppel::jit::direct

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "jit/direct/code_frames.hpp"
+#include "jit/direct/relocated_code.hpp"
 #include "jit/direct/stub_process.hpp"
 #include "jit/vcpu.hpp"
 
@@ -36,17 +37,27 @@ class ShadowSpace {
   // Brings what may have changed up to date. CR3 is this space's. False: the host cannot map it, or the guest
   // uses the gate's addresses; this space is of no use any more.
   [[nodiscard]] bool refresh();
-  // After a fault at `la` of the instruction at `rip`: makes the access that the guest's page tables allow
-  // possible, setting their bits as the access does. kNotAllowed: the access faults, or must be seen.
-  enum class Outcome { kMapped, kNotAllowed, kFailed };
-  [[nodiscard]] Outcome fault(u64 la, u64 rip);
+  // Before the stub process runs from the guest's registers: has it go on in relocated code if it would get
+  // there soon. False: this space is of no use any more.
+  [[nodiscard]] bool begin();
+  // The stub process has stopped. kGoesOn: for a reason that is away, its registers are to go on. A fault
+  // goes away by making the access possible that the guest's page tables allow, setting their bits as the
+  // access does. kEnds: the translator goes on, and `stop` says what with. kFailed: and this space is of no
+  // use any more.
+  enum class Outcome { kGoesOn, kEnds, kFailed };
+  [[nodiscard]] Outcome stopped(StubProcess::Stop& stop);
+  // It does not go on: its registers are the guest's now.
+  void end();
 
+  void code_written(u64 physical) { relocated_.page_written(physical); }
+  void forget_code() { relocated_.clear(); }
   void page_flushed(u64 la);
   void all_flushed() { all_stale_ = true; }
 
   [[nodiscard]] StubProcess& stub() { return stub_; }
   [[nodiscard]] u64 root() const { return root_; }
   [[nodiscard]] u64 pages_mapped() const { return pages_mapped_; }
+  [[nodiscard]] const RelocatedCode& relocated() const { return relocated_; }
 
   u64 last_use = 0;
   u16 pcid = 0;  // that its translations were used with
@@ -59,6 +70,9 @@ class ShadowSpace {
     bool stale = false;
   };
 
+  [[nodiscard]] Outcome fault(u64 la, u64 rip);
+  [[nodiscard]] Outcome relocate();
+  [[nodiscard]] bool settle();
   [[nodiscard]] static u64 choose_gate(Vcpu& cpu);
   [[nodiscard]] bool gate_is_free() const;
   [[nodiscard]] Page page_for(const mmu::UserPage& page) const;
@@ -72,11 +86,14 @@ class ShadowSpace {
   CodeFrames& code_;
   WritableFrames& writable_;
   u64 root_;
+  RelocatedCode relocated_;
   StubProcess stub_;
   std::unordered_map<u64, std::unique_ptr<Region>> regions_;  // by address
   std::vector<StubProcess::Change> changes_;
   bool all_stale_ = false, some_stale_ = false;
   u64 pages_mapped_ = 0;
+  bool relocated_mapped_ = false;  // in the stub process
+  u32 begins_relocated_ = 0;       // so many more times
 };
 
 }  // namespace doppel::jit::direct

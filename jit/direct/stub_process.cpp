@@ -32,7 +32,7 @@ using core::kPageSize;
 namespace {
 
 // Descriptors in the stub.
-constexpr int kRam = 3, kPatched = 4, kList = 5, kProgram = 6;
+constexpr int kRam = 3, kPatched = 4, kRelocated = 5, kList = 6, kProgram = 7;
 constexpr u64 kListSize = StubProcess::kGateSize - kPageSize;
 constexpr int kInterruptSignal = SIGUSR1;
 constexpr int kSystemCallStop = SIGTRAP | 0x80;  // with PTRACE_O_TRACESYSGOOD
@@ -60,7 +60,7 @@ class FileDescriptor {
 // The program of the stub: an ELF file of one page that is mapped at the gate.
 struct Program {
   std::vector<u8> file;
-  u64 single_call, call_list;  // offsets of code
+  u64 single_call, call_list, read_time;  // offsets of code
 };
 
 Program make_program(u64 gate) {
@@ -98,6 +98,10 @@ Program make_program(u64 gate) {
   a.cmp(rax, -4096);
   a.jb(next);
   a.bind(done);
+  a.int3();
+
+  program.read_time = sizeof(Headers) + a.offset();
+  a.rdtsc();
   a.int3();
 
   Headers headers{};
@@ -154,7 +158,8 @@ constexpr sock_filter kFilter[] = {
   ::setsid();  // the terminal's signals are for Doppel
   // They may lie where others go: out of the way first.
   constexpr int kFree = 16;
-  const int from[] = {files.ram, files.patched, list, program}, to[] = {kRam, kPatched, kList, kProgram};
+  const int from[] = {files.ram, files.patched, files.relocated, list, program};
+  constexpr int to[] = {kRam, kPatched, kRelocated, kList, kProgram};
   int high[std::size(from)];
   for (std::size_t i = 0; i < std::size(from); ++i) high[i] = ::fcntl(from[i], F_DUPFD, kFree);
   for (std::size_t i = 0; i < std::size(from); ++i) ::dup3(high[i], to[i], to[i] == kProgram ? O_CLOEXEC : 0);
@@ -196,6 +201,7 @@ void StubProcess::start(const Files& files) {
   const Program program = make_program(gate_);
   single_call_ = gate_ + program.single_call;
   call_list_ = gate_ + program.call_list;
+  read_time_ = gate_ + program.read_time;
   const FileDescriptor file(::memfd_create("doppel-guest-code", MFD_CLOEXEC));
   const FileDescriptor list(::memfd_create("doppel-gate", MFD_CLOEXEC));
   if (file.get() < 0 || list.get() < 0) fail("memory for a stub process");
@@ -238,6 +244,7 @@ void StubProcess::prepare() {
        "the gate of a stub process");
   // RDTSC would tell the host's time.
   must(system_call(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV), "hiding the time from a stub process");
+  hides_time_ = !run_gate(read_time_, 0, initial_);
   must(system_call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1), "confining a stub process");
   struct Filter {
     sock_fprog program;
@@ -264,7 +271,7 @@ int StubProcess::wait() const {
 }
 
 // Runs the gate's code at `rip` until its INT3.
-void StubProcess::run_gate(u64 rip, u64 list, const user_regs_struct& arguments) {
+bool StubProcess::run_gate(u64 rip, u64 list, const user_regs_struct& arguments) {
   user_regs_struct gate_registers = arguments;
   gate_registers.rip = rip;
   gate_registers.r15 = list;
@@ -275,10 +282,11 @@ void StubProcess::run_gate(u64 rip, u64 list, const user_regs_struct& arguments)
     if (::ptrace(PTRACE_CONT, pid_, nullptr, nullptr) != 0) gone("continue");
     const int status = wait();
     if (!WIFSTOPPED(status)) gone("ended");
-    if (WSTOPSIG(status) == SIGTRAP) return;
+    if (WSTOPSIG(status) == SIGTRAP) return true;
+    if (WSTOPSIG(status) == SIGSEGV) return false;
     if (WSTOPSIG(status) == kInterruptSignal)
       interrupted_ = true;
-    else if (WSTOPSIG(status) == SIGSEGV || WSTOPSIG(status) == SIGSYS)
+    else if (WSTOPSIG(status) == SIGSYS)
       gone("gate");
   }
 }
@@ -292,7 +300,7 @@ u64 StubProcess::system_call(long number, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5
   call.r10 = a4;
   call.r8 = a5;
   call.r9 = a6;
-  run_gate(single_call_, 0, call);
+  if (!run_gate(single_call_, 0, call)) gone("gate");
   if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &call) != 0) gone("registers");
   return call.rax;
 }
@@ -303,16 +311,20 @@ bool StubProcess::apply(std::span<const Change> changes) {
     changes = changes.subspan(batch.size());
     Call* call = calls_.data();
     for (const Change& change : batch) {
-      const u64 file = change.show == Show::kRam ? kRam : kPatched;
+      const u64 file = change.show == Show::kRam       ? kRam
+                       : change.show == Show::kPatched ? kPatched
+                                                       : kRelocated;
+      // What will not be used soon, of a file of its own, is not worth the time.
+      const u64 populate = change.show == Show::kRelocated ? 0 : MAP_POPULATE;
       if (change.show == Show::kNothing)
         *call++ = {SYS_munmap, {change.address, change.size}};
       else
         *call++ = {SYS_mmap,
                    {change.address, change.size, static_cast<u64>(change.protection),
-                    MAP_SHARED | MAP_FIXED | MAP_POPULATE, file, change.offset}};
+                    MAP_SHARED | MAP_FIXED | populate, file, change.offset}};
     }
     call->number = kEndOfCalls;
-    run_gate(call_list_, gate_ + kPageSize, initial_);
+    if (!run_gate(call_list_, gate_ + kPageSize, initial_)) gone("gate");
     user_regs_struct after;
     if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &after) != 0) gone("registers");
     if (after.rax != kEndOfCalls || after.r15 != gate_ + kPageSize + batch.size() * sizeof(Call))

@@ -23,7 +23,7 @@ class StubProcess {
 
   // Descriptors of what it may map.
   struct Files {
-    int ram, patched;
+    int ram, patched, relocated;
   };
   // `gate` is the page-aligned address of the gate. Throws std::system_error where the host does not allow
   // it.
@@ -33,7 +33,7 @@ class StubProcess {
   ~StubProcess();
 
   // A change of the address space: what `size` bytes at `address` show.
-  enum class Show : u8 { kNothing, kRam, kPatched };
+  enum class Show : u8 { kNothing, kRam, kPatched, kRelocated };
   struct Change {
     u64 address, size;
     Show show;
@@ -68,6 +68,8 @@ class StubProcess {
   [[nodiscard]] bool write_vectors(std::vector<u8>& image);
 
   [[nodiscard]] u64 gate() const { return gate_; }
+  // Whether RDTSC faults there; some hosts allow to ask for it and do nothing.
+  [[nodiscard]] bool hides_time() const { return hides_time_; }
   // What user code of the host begins with: its segment selectors.
   [[nodiscard]] const user_regs_struct& initial() const { return initial_; }
 
@@ -75,7 +77,8 @@ class StubProcess {
   void start(const Files& files);
   void prepare();
   [[nodiscard]] u64 system_call(long number, u64 a1, u64 a2, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0);
-  void run_gate(u64 rip, u64 list, const user_regs_struct& arguments);
+  // False: it faulted.
+  [[nodiscard]] bool run_gate(u64 rip, u64 list, const user_regs_struct& arguments);
   [[nodiscard]] int wait() const;
   [[noreturn]] void gone(const char* what) const;
   void kill();
@@ -89,9 +92,10 @@ class StubProcess {
   u64 gate_;
   user_regs_struct initial_{};
   int pid_ = -1;
-  bool interrupted_ = false;             // while the gate ran
-  u64 single_call_ = 0, call_list_ = 0;  // entries of the gate's code
-  std::span<Call> calls_;                // the gate's list, as we see it
+  bool interrupted_ = false, hides_time_ = false;
+  // Entries of the gate's code.
+  u64 single_call_ = 0, call_list_ = 0, read_time_ = 0;
+  std::span<Call> calls_;  // the gate's list, as we see it
 };
 
 }  // namespace doppel::jit::direct

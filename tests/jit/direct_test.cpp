@@ -25,7 +25,7 @@ bool forbidden() {
     try {
       const core::GuestRam ram(2 << 20);
       const direct::PatchedPages patched;
-      const direct::StubProcess stub({ram.fd(), patched.fd()}, core::kFourGiB);
+      const direct::StubProcess stub({ram.fd(), patched.fd(), patched.fd()}, core::kFourGiB);
       return false;
     } catch (const std::system_error&) {
       return true;
@@ -228,7 +228,8 @@ TEST_CASE("direct execution: CPUID and RDTSC tell of the guest's processor" * do
   m.run_to(kUndefined);
   CHECK(static_cast<u32>(m.gpr(core::kRax)) == m.model.cpuid(0x8000'0000, 0, m.cpu.state).eax);
 
-  m.code({0x0f, 0x31, 0x0f, 0x0b}, kCode);  // rdtsc; ud2
+  std::fill_n(m.ram.host(kCode), 128, u8{0x90});
+  m.code({0x0f, 0x31, 0x0f, 0x0b}, kCode + 64);  // rdtsc; ud2
   m.cpu.mmu.flush_all();
   m.dispatcher.blocks().clear();
   m.again();
@@ -393,10 +394,10 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   const core::CpuModel model = std::get<core::CpuModel>(core::parse_cpu_model("max"));
   core::Counters counters;
   const Decoder decoder(model, 64, counters);
-  const auto scan = [&](std::initializer_list<u8> bytes, u32 at = 1000, bool umip = true) {
+  const auto scan = [&](std::initializer_list<u8> bytes, u32 at = 1000, direct::HostHides host = {}) {
     std::vector<u8> page(core::kPageSize, 0x90);
     std::copy(bytes.begin(), bytes.end(), page.begin() + at);
-    return direct::sensitive_instructions(page, decoder, umip);
+    return direct::sensitive_instructions(page, decoder, host);
   };
   using Found = std::vector<u16>;
   CHECK(scan({}) == Found{});
@@ -422,7 +423,7 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   CHECK(scan({0x0f, 0x01, 0x0c, 0x24}) == Found{1000});        // sidt [rsp]
   CHECK(scan({0x0f, 0x01, 0xe0}) == Found{1000});              // smsw eax
 
-  constexpr bool kNoUmip = false;
+  constexpr direct::HostHides kNoUmip{.tables = false}, kNoTsd{.time = false};
   CHECK(scan({}, 0, kNoUmip) == Found{});
   CHECK(scan({0x0f, 0xa2}, 1000, kNoUmip) == Found{1000});
   CHECK(scan({0x0f, 0x01, 0x0c, 0x24}, 1000, kNoUmip) == std::nullopt);
@@ -431,6 +432,10 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   CHECK(scan({0x0f, 0x01}, 4094, kNoUmip) == std::nullopt);
   CHECK(scan({0x0f}, 4095, kNoUmip) == std::nullopt);
   CHECK(scan({0x0f}, 4095) == Found{});
+
+  CHECK(scan({0x0f, 0x31}) == Found{});
+  CHECK(scan({0x0f, 0x31}, 1000, kNoTsd) == Found{1000});        // rdtsc
+  CHECK(scan({0x0f, 0x01, 0xf9}, 1000, kNoTsd) == Found{1000});  // rdtscp
 }
 
 }  // namespace doppel::jit::test

@@ -34,6 +34,8 @@ std::vector<Engine> all_engines() {
       with("no-shared-checks", [](Engine& e) { e.optimisations.shared_checks = false; }),
       with("no-inline-lookup", [](Engine& e) { e.optimisations.inline_lookup = false; }),
       with("hot", [](Engine& e) { e.optimisations.hot_runs = 2; }),
+      with("direct", [](Engine& e) { e.user = Engine::User::kDirect; }),
+      with("relocated", [](Engine& e) { e.user = Engine::User::kRelocated; }),
   };
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/bus.hpp"
 #include "core/machine/vcpu_memory.hpp"
+#include "jit/direct/direct_runner.hpp"
 #include "jit/dispatch.hpp"
 #include "mmu/physical_memory.hpp"
 
@@ -179,7 +180,8 @@ struct Machine::Parts {
   machine::VcpuMemory vcpu{model, memory, ports, interrupts, clock, counters};
   jit::Vcpu& cpu{*vcpu};
   jit::Dispatcher dispatcher{cpu};
-  std::optional<jit::x64::Translator> translator;
+  std::unique_ptr<jit::Backend> backend;
+  jit::direct::DirectRunner* direct = nullptr;
   bool code_written = false;
   std::vector<u8> at_first;  // RAM before any program
 };
@@ -190,8 +192,15 @@ Machine::Parts::Parts(const Engine& from) : engine(from) {
     if (!engine.stepped) dispatcher.blocks().invalidate(pa, size);  // single instructions are not cached
   });
   if (engine.translates) {
-    translator.emplace(cpu, dispatcher.blocks(), engine.optimisations, engine.cache_size);
-    dispatcher.set_backend(&*translator);
+    backend = std::make_unique<jit::x64::Translator>(cpu, dispatcher.blocks(), engine.optimisations,
+                                                     engine.cache_size);
+    if (engine.user != Engine::User::kTranslated) {
+      auto made = std::make_unique<jit::direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(backend));
+      direct = made.get();
+      backend = std::move(made);
+      if (engine.user == Engine::User::kRelocated) direct->relocate_all();
+    }
+    dispatcher.set_backend(backend.get());
   }
   set_up_kernel();
   at_first.assign(ram.host(0), ram.host(0) + kRamSize);
@@ -274,6 +283,8 @@ void Machine::load(const Program& program, const Image& image) {
                                     : program.user     ? kUserCs
                                                        : kKernelCs);
   if (small) s.segment[core::kSs] = segment_of(kSs16);
+  // As Linux has it.
+  if (program.user && program.bits == 64) s.segment[core::kDs] = s.segment[core::kEs] = SegmentRegister{};
   s.segment[core::kFs] = s.segment[core::kGs] = small ? segment_of(kCodeData16) : SegmentRegister{};
   s.segment[core::kFs].base = from.fs_base;
   s.segment[core::kGs].base = from.gs_base;
@@ -305,6 +316,7 @@ void Machine::load(const Program& program, const Image& image) {
     for (u64 page = kProgram; page < kProgramData; page += kPageSize)
       if (!m.ram.is_code_page(page)) m.ram.claim_code_page(page);
   m.code_written = false;
+  if (m.direct) m.direct->insist();
 }
 
 Outcome Machine::run() {
@@ -355,6 +367,8 @@ Outcome Machine::outcome() const {
   out.memory.assign(m.ram.host(kProgram), m.ram.host(kProgram) + (kProgramEnd - kProgram));
   for (const u64 space : {kSpaceA, kSpaceB})
     out.tables.insert(out.tables.end(), m.ram.host(space + 0x3000), m.ram.host(space + 0x3000) + kPageSize);
+  // Code that is copied is looked at before it runs, as a processor may do, too.
+  out.accessed_bits_count = m.engine.user != Engine::User::kRelocated;
   out.interrupts = m.get<u64>(kVariables + 8);
   return out;
 }
@@ -378,6 +392,7 @@ std::map<std::string, u64> Machine::counters() const {
 }
 void Machine::clear() {
   parts_->dispatcher.blocks().clear();
+  if (parts_->direct) parts_->direct->drop_all();  // a fork cannot use its parent's processes
 }
 
 std::size_t Machine::code_at(u64 linear, std::span<u8> out) const {
@@ -488,7 +503,14 @@ std::string differences(const Outcome& expected, const Outcome& actual, const st
   report.compare("fs base", expected.fs_base, actual.fs_base);
   report.compare("gs base", expected.gs_base, actual.gs_base);
   report.compare("memory", expected.memory, actual.memory, place);
-  report.compare("page-table entry", expected.tables, actual.tables, [](u64 offset) {
+  const auto tables = [&](const Outcome& of) {
+    std::vector<u8> bytes = of.tables;
+    constexpr u8 kAccessed = 0x20;
+    if (!actual.accessed_bits_count)
+      for (std::size_t i = 0; i < bytes.size(); i += 8) bytes[i] |= kAccessed;
+    return bytes;
+  };
+  report.compare("page-table entry", tables(expected), tables(actual), [](u64 offset) {
     return fmt::format("{} of {:#x}", offset < kPageSize ? "A" : "B", kCode + offset / 8 % 512 * kPageSize);
   });
   return report.text;

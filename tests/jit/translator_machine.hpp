@@ -20,6 +20,8 @@ struct Engine {
   u64 cache_size = u64{8} << 20;
   bool interrupted = false;  // by a timer, at any moment
   bool stepped = false;      // runs by step() only, and notices stores into the program's code
+  // Where 64-bit user code runs: translated; in a stub process; there, but nothing where it stands.
+  enum class User : u8 { kTranslated, kDirect, kRelocated } user = User::kTranslated;
 };
 
 struct Outcome {
@@ -32,6 +34,7 @@ struct Outcome {
   u64 rip = 0, cr0 = 0, cr2 = 0, cr3 = 0, fs_base = 0, gs_base = 0;
   std::vector<u8> memory;  // from kProgram to kProgramEnd
   std::vector<u8> tables;  // both spaces' page tables
+  bool accessed_bits_count = true;
   u64 interrupts = 0;
 };
 
