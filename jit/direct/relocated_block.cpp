@@ -287,7 +287,9 @@ class Emission {
       constexpr u8 kShort = 2, kLong = 5;
       const u8 prefix = 0x67;
       if (has(insn.decoded, ZYDIS_ATTRIB_HAS_ADDRESSSIZE)) a_.embed(&prefix, 1);
-      const u8 skip[] = {opcode, kShort, 0xeb, kLong};
+      const u8 itself[] = {opcode, kShort}, skip[] = {0xeb, kLong};
+      a_.embed(itself, sizeof itself);
+      mark({.rip = insn.next()});
       a_.embed(skip, sizeof skip);
       mark({.rip = insn.operand});
       jump(insn.place, insn.operand);

@@ -125,6 +125,13 @@ void ShadowSpace::update(u64 base, Region& region, u64 first, u64 last) {
   region.pages = wanted;
 }
 
+void ShadowSpace::update_around(u64 la) {
+  auto& region = regions_[la & kRegionMask];
+  if (!region) region = std::make_unique<Region>();
+  const u64 first = la % kUserRegionSize / kPageSize / kPagesAround * kPagesAround;
+  update(la & kRegionMask, *region, first, first + kPagesAround);
+}
+
 bool ShadowSpace::apply() {
   const bool applied = changes_.empty() || stub_.apply(changes_);
   changes_.clear();
@@ -135,6 +142,8 @@ bool ShadowSpace::refresh() {
   if (!gate_is_free() || (relocated_mapped_ && !relocated_.place_is_free())) return false;
   if (!all_stale_ && !some_stale_) return true;
   if (!relocated_.valid()) relocated_.clear();
+  // What was missing is there now, most likely.
+  if (const u64 la = std::exchange(missed_, 0)) update_around(la);
   return settle();
 }
 
@@ -172,7 +181,10 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
   const bool fetch = la - rip < kLongestInsn && !(before & PROT_EXEC);
   const auto access = fetch ? mmu::Access::kExecute : before ? mmu::Access::kWrite : mmu::Access::kRead;
   const u8* host = cpu_.mmu.direct(la, access);
-  if (host == nullptr) return Outcome::kEnds;
+  if (host == nullptr) {
+    missed_ = la;
+    return Outcome::kEnds;
+  }
   const auto& ram = cpu_.mmu.memory().ram();
   const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
   if (fetch && offset >= ram.size()) return Outcome::kEnds;
@@ -180,11 +192,7 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
     begins_relocated_ = kBeginsRelocated;
     return relocate();
   }
-  auto& region = regions_[la & kRegionMask];
-  if (!region) region = std::make_unique<Region>();
-  // What lies around it will be wanted, too.
-  const u64 first = la % kUserRegionSize / kPageSize / kPagesAround * kPagesAround;
-  update(la & kRegionMask, *region, first, first + kPagesAround);
+  update_around(la);
   if (!apply()) return Outcome::kFailed;
   // What became code just now must not be writable anywhere.
   if (!settle()) return Outcome::kFailed;

@@ -79,6 +79,8 @@ class ShadowSpace {
   // Appends to changes_ what brings the pages of the region that are mapped up to date, and maps those from
   // number `first` to before `last`.
   void update(u64 base, Region& region, u64 first, u64 last);
+  // The page and what lies around it, which will be wanted, too.
+  void update_around(u64 la);
   [[nodiscard]] bool apply();
   [[nodiscard]] Page mapped(u64 la) const;
 
@@ -92,6 +94,7 @@ class ShadowSpace {
   std::vector<StubProcess::Change> changes_;
   bool all_stale_ = false, some_stale_ = false;
   u64 pages_mapped_ = 0;
+  u64 missed_ = 0;                 // where the guest had nothing
   bool relocated_mapped_ = false;  // in the stub process
   u32 begins_relocated_ = 0;       // so many more times
 };

@@ -338,6 +338,14 @@ void StubProcess::interrupt() const {
 }
 
 StubProcess::Stop StubProcess::resume() {
+  return go_on(false);
+}
+
+StubProcess::Stop StubProcess::step() {
+  return go_on(true);
+}
+
+StubProcess::Stop StubProcess::go_on(bool one_instruction) {
   if (std::exchange(interrupted_, false)) return {Stop::Reason::kInterrupted, 0};
   registers.orig_rax = ~u64{0};
   if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) != 0) {
@@ -345,7 +353,8 @@ StubProcess::Stop StubProcess::resume() {
     if (errno != EIO) gone("registers");
     return {Stop::Reason::kException, 0};
   }
-  if (::ptrace(PTRACE_SYSEMU, pid_, nullptr, nullptr) != 0) gone("continue");
+  if (::ptrace(one_instruction ? PTRACE_SYSEMU_SINGLESTEP : PTRACE_SYSEMU, pid_, nullptr, nullptr) != 0)
+    gone("continue");
   const int status = wait();
   if (!WIFSTOPPED(status)) gone(WIFSIGNALED(status) ? ::strsignal(WTERMSIG(status)) : "ended");
   if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &registers) != 0) gone("registers");
@@ -362,8 +371,11 @@ StubProcess::Stop StubProcess::resume() {
           info.si_code == SEGV_MAPERR || info.si_code == SEGV_ACCERR || info.si_code == SEGV_PKUERR;
       return {Stop::Reason::kFault, paging ? reinterpret_cast<u64>(info.si_addr) : 0};
     }
-    case SIGTRAP:
-      return {Stop::Reason::kTrap, 0};
+    case SIGTRAP: {
+      siginfo_t info{};
+      if (one_instruction && ::ptrace(PTRACE_GETSIGINFO, pid_, nullptr, &info) != 0) gone("signal");
+      return {info.si_code == TRAP_TRACE ? Stop::Reason::kInterrupted : Stop::Reason::kTrap, 0};
+    }
     case SIGILL:
     case SIGFPE:
     case SIGSYS:

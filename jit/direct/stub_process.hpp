@@ -57,6 +57,8 @@ class StubProcess {
   };
   // Runs from `registers` until something stops it. Throws std::runtime_error if the process is gone.
   [[nodiscard]] Stop resume();
+  // The same for one instruction, kInterrupted behind it; for tests.
+  [[nodiscard]] Stop step();
   // Stops resume(), or the next one if none is under way. Any thread.
   void interrupt() const;
 
@@ -79,6 +81,7 @@ class StubProcess {
   [[nodiscard]] u64 system_call(long number, u64 a1, u64 a2, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0);
   // False: it faulted.
   [[nodiscard]] bool run_gate(u64 rip, u64 list, const user_regs_struct& arguments);
+  [[nodiscard]] Stop go_on(bool one_instruction);
   [[nodiscard]] int wait() const;
   [[noreturn]] void gone(const char* what) const;
   void kill();

@@ -8,91 +8,21 @@
 #include <thread>
 
 #include "jit/direct/code_scan.hpp"
-#include "jit/direct/direct_runner.hpp"
-#include "tests/jit/running_machine.hpp"
+#include "tests/jit/direct_machine.hpp"
 
 namespace doppel::jit::test {
-namespace {
 
-constexpr u64 kPageTable = kPageTables + 0x3000;
-constexpr u64 kCode = 0x5'0000, kData = 0x6'0000, kFrame = 0x7'0000;
-constexpr u64 kPresent = 1, kWritable = 2, kUser = 4, kAccessed = 0x20, kDirty = 0x40;
-constexpr int kUndefined = 6, kBreakpoint = 3, kPageFault = 14, kDebug = 1;
-
-// Some hosts allow no tracing: then everything runs translated, and there is nothing to test.
-bool forbidden() {
-  static const bool answer = [] {
-    try {
-      const core::GuestRam ram(2 << 20);
-      const direct::PatchedPages patched;
-      const direct::StubProcess stub({ram.fd(), patched.fd(), patched.fd()}, core::kFourGiB);
-      return false;
-    } catch (const std::system_error&) {
-      return true;
-    }
-  }();
-  return answer;
-}
-
-// Linux' selectors for user code, 4 KiB pages, and everything switched on.
-struct DirectMachine : RunningMachine {
-  DirectMachine() : RunningMachine(Mode::kLong, 3, Engine::kTranslator) {
-    CpuState& s = cpu.state;
-    s.segment[core::kCs].selector = 0x33;
-    s.segment[core::kSs].selector = 0x2b;
-    for (const auto segment : {core::kEs, core::kDs, core::kFs, core::kGs}) s.segment[segment].selector = 0;
-    s.cr4 |= core::kCr4Osfxsr | core::kCr4Osxsave | core::kCr4Fsgsbase;
-    s.xcr0 = 7;
-    core::set_rflags(s, core::kFlagsFixed | core::kIf);
-    put<u64>(kPageTables + 0x2000, kPageTable | kPresent | kWritable | kUser);
-    for (u64 page = 0; page < 512; ++page) map(page * core::kPageSize, page * core::kPageSize);
-    s.rip = kCode;
-    cpu.mmu.flush_all();
-    cpu.mmu.mode_changed();
-    auto made = std::make_unique<direct::DirectRunner>(cpu, dispatcher.blocks(), std::move(backend));
-    runner = made.get();
-    backend = std::move(made);
-    dispatcher.set_backend(runner);
-    runner->insist();
-  }
-
-  void map(u64 la, u64 physical, u64 bits = kPresent | kWritable | kUser) {
-    put<u64>(entry(la), physical | bits);
-  }
-  [[nodiscard]] static u64 entry(u64 la) { return kPageTable + la / core::kPageSize * 8; }
-  [[nodiscard]] u64& gpr(core::Gpr reg) { return cpu.state.gpr[reg]; }
-  [[nodiscard]] u64 count(const char* counter) {
-    runner->publish_counters();
-    return counters[counter];
-  }
-  // Back at the code, in user mode, as if the kernel had returned there.
-  void again() {
-    CpuState& s = cpu.state;
-    run_at(3, true);
-    s.segment[core::kCs].selector = 0x33;
-    s.segment[core::kSs].selector = 0x2b;
-    for (const auto segment : {core::kEs, core::kDs, core::kFs, core::kGs}) s.segment[segment].selector = 0;
-    s.activity = core::Activity::kRunning;
-    core::set_rflags(s, core::kFlagsFixed | core::kIf);
-    s.rip = kCode;
-    runner->insist();
-  }
-  // Runs the code to the handler of `vector`, all of its user part directly.
-  void run_to(int vector, u64 direct_runs = 1) {
-    const u64 before = count("direct.runs");
-    REQUIRE(run() == Exit::kIdle);
-    CHECK(halted_in() == vector);
-    CHECK(count("direct.runs") - before == direct_runs);
-  }
-
-  direct::DirectRunner* runner = nullptr;
+// Code runs where it is, or never.
+using InPlace = DirectMachine;
+struct Relocated : DirectMachine {
+  Relocated() { runner->relocate_all(); }
 };
 
-}  // namespace
-
-TEST_CASE("direct execution: registers, flags and segment bases travel both ways" *
-          doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: registers, flags and segment bases travel both ways" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   // add r15, rax; mov rbx, fs:[0]; mov rcx, gs:[8]; stc; std; ud2
   m.code({0x49, 0x01, 0xc7, 0x64, 0x48, 0x8b, 0x1c, 0x25, 0,    0,    0,    0,   0x65,
           0x48, 0x8b, 0x0c, 0x25, 8,    0,    0,    0,    0xf9, 0xfd, 0x0f, 0x0b},
@@ -111,9 +41,11 @@ TEST_CASE("direct execution: registers, flags and segment bases travel both ways
   CHECK((m.frame(2) & (core::kCf | core::kDf)) == (core::kCf | core::kDf));
 }
 
-TEST_CASE("direct execution: vectors, MXCSR and the x87 stack travel both ways" *
-          doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: vectors, MXCSR and the x87 stack travel both ways" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   // vaddps ymm1, ymm0, ymm0; fld1; faddp; stmxcsr [kData]; ud2
   m.code({0xc5, 0xfc, 0x58, 0xc8, 0xd9, 0xe8, 0xde, 0xc1, 0x0f, 0xae, 0x1c, 0x25, 0, 0, 6, 0, 0x0f, 0x0b},
          kCode);
@@ -132,9 +64,11 @@ TEST_CASE("direct execution: vectors, MXCSR and the x87 stack travel both ways" 
   CHECK(s.x87.physical[7].sign_exponent == 0x4000);  // 3.0
 }
 
-TEST_CASE("direct execution: accesses mark page tables, faults are the guest's" *
-          doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: accesses mark page tables, faults are the guest's" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   // mov rax, [kData]; mov [kData + 0x1000], rax; mov rax, [kData + 0x2000]
   m.code({0x48, 0x8b, 0x04, 0x25, 0,    0,    6,    0,    0x48, 0x89, 0x04, 0x25,
           0,    0x10, 6,    0,    0x48, 0x8b, 0x04, 0x25, 0,    0x20, 6,    0},
@@ -150,8 +84,11 @@ TEST_CASE("direct execution: accesses mark page tables, faults are the guest's" 
   CHECK((m.get<u64>(DirectMachine::entry(kData + 0x1000)) & (kAccessed | kDirty)) == (kAccessed | kDirty));
 }
 
-TEST_CASE("direct execution: a write to a page that may only be read faults" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: a write to a page that may only be read faults" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   m.code({0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x48, 0x89, 0x04, 0x25, 0, 0, 6, 0},
          kCode);  // read, then write
   m.map(kData, kData, kPresent | kUser);
@@ -160,8 +97,10 @@ TEST_CASE("direct execution: a write to a page that may only be read faults" * d
   CHECK(m.frame(1) == kCode + 8);
 }
 
-TEST_CASE("direct execution: what the guest flushed is mapped anew" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: what the guest flushed is mapped anew" * doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   m.code({0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x0f, 0x0b}, kCode);  // mov rax, [kData]; ud2
   m.put<u64>(kData, 1);
   m.put<u64>(kFrame, 2);
@@ -182,8 +121,10 @@ TEST_CASE("direct execution: what the guest flushed is mapped anew" * doctest::s
   CHECK(m.gpr(core::kRax) == 2);
 }
 
-TEST_CASE("direct execution: a page that the guest took away is gone" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: a page that the guest took away is gone" * doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   m.code({0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x0f, 0x0b}, kCode);
   m.run_to(kUndefined);
   m.map(kData, kData, 0);
@@ -193,8 +134,10 @@ TEST_CASE("direct execution: a page that the guest took away is gone" * doctest:
   CHECK(m.cpu.state.cr2 == kData);
 }
 
-TEST_CASE("direct execution: changed code is seen, whoever changes it" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: changed code is seen, whoever changes it" * doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   m.code({0xb8, 1, 0, 0, 0, 0x0f, 0x0b}, kCode);  // mov eax, 1; ud2
   m.run_to(kUndefined);
   CHECK(m.gpr(core::kRax) == 1);
@@ -210,16 +153,21 @@ TEST_CASE("direct execution: changed code is seen, whoever changes it" * doctest
   CHECK(m.gpr(core::kRax) == 2);
 }
 
-TEST_CASE("direct execution: code that changes itself" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: code that changes itself" * doctest::skip(forbidden()), Place, InPlace,
+                   Relocated) {
+  Place place;
+  DirectMachine& m = place;
   // mov byte [kCode + 9], 2; mov eax, 1; ud2
   m.code({0xc6, 0x04, 0x25, 9, 0, 5, 0, 2, 0xb8, 1, 0, 0, 0, 0x0f, 0x0b}, kCode);
   m.run_to(kUndefined);
   CHECK(m.gpr(core::kRax) == 2);
 }
 
-TEST_CASE("direct execution: CPUID and RDTSC tell of the guest's processor" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: CPUID and RDTSC tell of the guest's processor" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   m.clock.advance(1'000'000);
   std::vector<u8> code(64, 0x90);  // enough before it to know where instructions begin
   for (const u8 byte : {0xb8, 0, 0, 0, 0x80, 0x31, 0xc9, 0x0f, 0xa2, 0x0f, 0x0b})
@@ -237,7 +185,8 @@ TEST_CASE("direct execution: CPUID and RDTSC tell of the guest's processor" * do
   CHECK((m.gpr(core::kRdx) << 32 | m.gpr(core::kRax)) == m.cpu.tsc());
 }
 
-TEST_CASE("direct execution: XSAVE knows no components but the guest's" * doctest::skip(forbidden())) {
+TEST_CASE_TEMPLATE("direct execution: XSAVE knows no components but the guest's" * doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
   struct Case {
     const char* name;
     std::array<u8, 3> store;  // at [rdi]
@@ -247,7 +196,8 @@ TEST_CASE("direct execution: XSAVE knows no components but the guest's" * doctes
   constexpr u64 kGuestSize = 832;  // of x87, SSE and AVX in either format
   for (const auto& [name, store] : cases) {
     CAPTURE(std::string(name));
-    DirectMachine m;
+    Place place;
+    DirectMachine& m = place;
     std::array<u8, 69> code;
     code.fill(0x90);
     std::ranges::copy(store, &code[64]);
@@ -266,8 +216,11 @@ TEST_CASE("direct execution: XSAVE knows no components but the guest's" * doctes
   }
 }
 
-TEST_CASE("direct execution: a copy with other instructions is not to be read" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: a copy with other instructions is not to be read" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   std::vector<u8> code(64, 0x90);
   // mov al, [kCode + 72]; jmp +2; cpuid; ud2
   for (const u8 byte : {0x8a, 0x04, 0x25, 0x49, 0, 5, 0, 0xeb, 2, 0x0f, 0xa2, 0x0f, 0x0b})
@@ -277,17 +230,31 @@ TEST_CASE("direct execution: a copy with other instructions is not to be read" *
   CHECK((m.gpr(core::kRax) & 0xff) == 0x0f);
 }
 
-TEST_CASE("direct execution: breakpoints and single steps trap behind the instruction" *
-          doctest::skip(forbidden())) {
+TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind the instruction" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
   SUBCASE("INT3") {
-    DirectMachine m;
+    Place place;
+    DirectMachine& m = place;
     m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
     m.code({0x90, 0xcc}, kCode);
     m.run_to(kBreakpoint);
     CHECK(m.frame(0) == kCode + 2);
   }
+  SUBCASE("INT3 with alignment checks") {
+    Place place;
+    DirectMachine& m = place;
+    m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
+    m.cpu.state.cr0 |= core::kCr0Am;
+    core::set_rflags(m.cpu.state, core::rflags(m.cpu.state) | core::kAc);
+    m.cpu.mmu.mode_changed();
+    m.code({0x90, 0xcc}, kCode);
+    m.run_to(kBreakpoint);
+    CHECK(m.frame(0) == kCode + 2);
+  }
   SUBCASE("TF by POPFQ") {
-    DirectMachine m;
+    Place place;
+    DirectMachine& m = place;
     // pushfq; or dword [rsp], 100h; popfq; nop; nop
     m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90}, kCode);
     m.run_to(kDebug);
@@ -296,8 +263,10 @@ TEST_CASE("direct execution: breakpoints and single steps trap behind the instru
   }
 }
 
-TEST_CASE("direct execution: system calls, privileged instructions and bad addresses are the guest's" *
-          doctest::skip(forbidden())) {
+TEST_CASE_TEMPLATE(
+    "direct execution: system calls, privileged instructions and bad addresses are the guest's" *
+        doctest::skip(forbidden()),
+    Place, InPlace, Relocated) {
   struct Case {
     const char* name;
     std::vector<u8> code;
@@ -313,16 +282,20 @@ TEST_CASE("direct execution: system calls, privileged instructions and bad addre
       {"SYSCALL without EFER.SCE", {0x0f, 0x05}, kUndefined}};
   for (const Case& c : cases) {
     CAPTURE(std::string(c.name));
-    DirectMachine m;
+    Place place;
+    DirectMachine& m = place;
     m.cpu.state.efer &= ~core::kEferSce;
     std::copy(c.code.begin(), c.code.end(), m.ram.host(kCode));
     m.run_to(c.vector);
   }
 }
 
-TEST_CASE("direct execution: bases and selectors that the host refuses to set are no more than an exit" *
-          doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE(
+    "direct execution: bases and selectors that the host refuses to set are no more than an exit" *
+        doctest::skip(forbidden()),
+    Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   std::vector<u8> code;
   u64 base = 0;
   SUBCASE("a segment base of the kernel's half") {
@@ -343,13 +316,14 @@ TEST_CASE("direct execution: bases and selectors that the host refuses to set ar
   CHECK(m.cpu.state.segment[core::kFs].base == base);
 }
 
-TEST_CASE("direct execution: a page that becomes code stops being writable" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: a page that becomes code stops being writable" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
   // The page of the function is at kAlias, too, which is in another region.
-  constexpr u64 kAlias = 0x26'0000, kSecondTable = kPageTable + core::kPageSize;
-  m.put<u64>(kPageTables + 0x2008, kSecondTable | kPresent | kWritable | kUser);
-  m.put<u64>(kSecondTable + kAlias % mmu::kUserRegionSize / core::kPageSize * 8,
-             kFrame | kPresent | kWritable | kUser);
+  constexpr u64 kAlias = 0x26'0000;
+  (void)m.map_second_region(kAlias, kFrame);
   // mov byte [kAlias + 0x800], 0xc3; call kFrame; mov byte [kAlias + 1], 2; call kFrame; ud2
   m.code({0xc6, 0x04, 0x25, 0, 8,    0x26, 0, 0xc3, 0xe8, 0xf3, 0xff, 1, 0,    0xc6,
           0x04, 0x25, 1,    0, 0x26, 0,    2, 0xe8, 0xe6, 0xff, 1,    0, 0x0f, 0x0b},
@@ -361,8 +335,10 @@ TEST_CASE("direct execution: a page that becomes code stops being writable" * do
   CHECK(m.gpr(core::kRax) == 2);
 }
 
-TEST_CASE("direct execution: an interrupt stops a loop" * doctest::skip(forbidden())) {
-  DirectMachine m;
+TEST_CASE_TEMPLATE("direct execution: an interrupt stops a loop" * doctest::skip(forbidden()), Place, InPlace,
+                   Relocated) {
+  Place place;
+  DirectMachine& m = place;
   m.code({0xeb, 0xfe}, kCode);
   std::thread device([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -374,7 +350,9 @@ TEST_CASE("direct execution: an interrupt stops a loop" * doctest::skip(forbidde
   CHECK(m.frame(0) == kCode);
 }
 
-TEST_CASE("direct execution: state that the host cannot have stays translated" * doctest::skip(forbidden())) {
+TEST_CASE_TEMPLATE("direct execution: state that the host cannot have stays translated" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
   const std::pair<const char*, void (*)(DirectMachine&)> cases[] = {
       {"another code selector", [](DirectMachine& m) { m.cpu.state.segment[core::kCs].selector = 0x43; }},
       {"FPU switched off", [](DirectMachine& m) { m.cpu.state.cr0 |= core::kCr0Ts; }},
@@ -383,11 +361,56 @@ TEST_CASE("direct execution: state that the host cannot have stays translated" *
   };
   for (const auto& [name, change] : cases) {
     CAPTURE(std::string(name));
-    DirectMachine m;
+    Place place;
+    DirectMachine& m = place;
     m.code({0x0f, 0x0b}, kCode);
     change(m);
     m.run_to(kUndefined, 0);
   }
+}
+
+TEST_CASE_TEMPLATE("direct execution: the ID flag is the guest's" * doctest::skip(forbidden()), Place,
+                   InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
+  // pushfq; pop rbx; push 200002h; popfq; mov rax, [kData]; pushfq; pop rcx; ud2
+  m.code({0x9c, 0x5b, 0x68, 2, 0, 0x20, 0, 0x9d, 0x48, 0x8b, 0x04, 0x25, 0, 0, 6, 0, 0x9c, 0x59, 0x0f, 0x0b},
+         kCode);
+  bool set = false;
+  SUBCASE("it was clear") {
+    set = false;
+  }
+  SUBCASE("it was set") {
+    set = true;
+    core::set_rflags(m.cpu.state, core::rflags(m.cpu.state) | core::kId);
+  }
+  REQUIRE(m.run() == Exit::kIdle);
+  CHECK(m.halted_in() == kUndefined);
+  CHECK(((m.gpr(core::kRbx) & core::kId) != 0) == set);
+  CHECK((m.gpr(core::kRcx) & core::kId) != 0);
+  // What the process keeps of it is not the next one's.
+  m.again();
+  REQUIRE(m.run() == Exit::kIdle);
+  CHECK((m.gpr(core::kRbx) & core::kId) == 0);
+}
+
+TEST_CASE_TEMPLATE("direct execution: code that is mapped elsewhere is another one" *
+                       doctest::skip(forbidden()),
+                   Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
+  constexpr u64 kFunction = 0x26'0000;  // in a region that has no data
+  const u64 entry = m.map_second_region(kFunction, kFrame);
+  m.code({0xe8, 0xfb, 0xff, 0x20, 0, 0x0f, 0x0b}, kCode);  // call kFunction; ud2
+  m.code({0xb8, 1, 0, 0, 0, 0xc3}, kFrame);                // mov eax, 1; ret
+  m.code({0xb8, 2, 0, 0, 0, 0xc3}, kData);
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 1);
+  m.put<u64>(entry, kData | kPresent | kUser | kAccessed);
+  m.cpu.mmu.flush_page(kFunction);
+  m.again();
+  m.run_to(kUndefined);
+  CHECK(m.gpr(core::kRax) == 2);
 }
 
 TEST_CASE("sensitive instructions are told from bytes that look like them") {
