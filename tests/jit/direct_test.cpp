@@ -248,9 +248,9 @@ TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind t
     m.cpu.state.cr0 |= core::kCr0Am;
     core::set_rflags(m.cpu.state, core::rflags(m.cpu.state) | core::kAc);
     m.cpu.mmu.mode_changed();
-    m.code({0x90, 0xcc}, kCode);
+    m.code({0xff, 0xc0, 0xcc}, kCode);  // inc eax
     m.run_to(kBreakpoint);
-    CHECK(m.frame(0) == kCode + 2);
+    CHECK(m.frame(0) == kCode + 3);
   }
   SUBCASE("TF by POPFQ") {
     Place place;
