@@ -194,8 +194,8 @@ class Emission {
   }
 
   void add(const GuestInsn& insn) {
-    for (u32 i = 0; i < insn.pads; ++i) a_.nop();
     mark({.rip = insn.rip});
+    for (u32 i = 0; i < insn.pads; ++i) a_.nop();
     switch (insn.form) {
       case Form::kSame:
       case Form::kSystemCall:

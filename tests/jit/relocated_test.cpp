@@ -267,6 +267,8 @@ TEST_CASE("relocated code: SGDT and SIDT cannot be read from any byte of it") {
     const direct::RelocatedBlock block(0, kAddress, addresses, blocks);
     CHECK(!direct::could_store_table(block.code()));
     CHECK(blocks.exits == exits);
+    REQUIRE(!block.marks().empty());
+    CHECK(block.marks()[0].offset == 0);
     CHECK(block.code().size() > 5);
   }
 }
