@@ -87,7 +87,7 @@ std::size_t RelocatedCode::exit_index(u64 address) const {
 }
 
 bool RelocatedCode::nearly_full() const {
-  return end_ + kRoom > kCodeSize - exits_.size() * kExitSize || in_table_ >= kMostInTable ||
+  return end_ + kRoom > kCodeSize - exits_.size() * kExitSize || table_full_ ||
          literals_ + kBlocksAhead > kMostLiterals;
 }
 
@@ -266,11 +266,12 @@ bool RelocatedCode::enter_in_table(u64 rip) {
   const u64 index = find(rip);
   // The last entry stays empty: it ends the lookup.
   if (index + 1 >= RelocationAddresses::kEntries) {
-    in_table_ = kMostInTable;
+    table_full_ = true;
     return false;
   }
   if (keys[index] != 0) return true;
-  ++in_table_;
+  in_table_.push_back(index);
+  table_full_ = in_table_.size() >= kMostInTable;
   keys[index + RelocationAddresses::kEntries] = entries_.at(rip);
   keys[index] = 0 - rip;
   return true;
@@ -300,11 +301,14 @@ void RelocatedCode::clear() {
   end_ = first_block_;
   marks_.clear();
   exits_.clear();
-  literals_ = in_table_ = 0;
+  literals_ = 0;
+  u64* const keys = reinterpret_cast<u64*>(base_ + kTable);
+  for (const u64 index : in_table_) keys[index] = 0;
+  in_table_.clear();
+  table_full_ = false;
   entries_.clear();
   waiting_.clear();
   pages_.clear();
-  std::memset(base_ + kTable, 0, kTableSize);
 }
 
 }  // namespace doppel::jit::direct

@@ -95,7 +95,9 @@ class RelocatedCode final : RelocatedBlock::Surroundings {
   u32 end_ = 0, first_block_ = 0;  // of the code: from its start on
   std::vector<Mark> marks_;        // by offset in the code
   std::vector<Exit> exits_;        // from the code's end down
-  std::size_t literals_ = 0, in_table_ = 0;
+  std::size_t literals_ = 0;
+  std::vector<u64> in_table_;  // numbers of the entries that are taken
+  bool table_full_ = false;
   std::unordered_map<u64, u64> entries_;                       // addresses here by the guest's
   std::unordered_multimap<u64, std::pair<u32, u64>> waiting_;  // links (offset, exit) by the guest's address
   std::unordered_map<u64, Page> pages_;                        // of copied code, by number

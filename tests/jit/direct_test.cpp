@@ -413,6 +413,22 @@ TEST_CASE_TEMPLATE("direct execution: code that is mapped elsewhere is another o
   CHECK(m.gpr(core::kRax) == 2);
 }
 
+TEST_CASE("direct execution: relocated code that finds no more room begins anew" *
+          doctest::skip(forbidden())) {
+  Relocated m;
+  // lea rcx, [rip + 2]; jmp rcx: on to the next; ud2
+  constexpr std::array<u8, 9> kHop = {0x48, 0x8d, 0x0d, 2, 0, 0, 0, 0xff, 0xe1};
+  constexpr u64 kHops = 51'000, kFirst = 0x10'0000;
+  u64 at = kFirst;
+  for (u64 i = 0; i < kHops; ++i, at += kHop.size()) std::ranges::copy(kHop, m.ram.host(at));
+  m.code({0x0f, 0x0b}, at);
+  m.code({0xe9, 0xfb, 0xff, 0x0a, 0}, kCode);  // jmp kFirst
+  m.run_to(kUndefined);
+  CHECK(m.frame(0) == at);
+  CHECK(m.count("direct.relocated code forgotten") == 1);
+  CHECK(m.count("direct.relocated blocks") > kHops);
+}
+
 TEST_CASE("sensitive instructions are told from bytes that look like them") {
   const core::CpuModel model = std::get<core::CpuModel>(core::parse_cpu_model("max"));
   core::Counters counters;
