@@ -363,12 +363,13 @@ Outcome Machine::outcome() const {
   out.fs_base = s.segment[core::kFs].base;
   out.gs_base = s.segment[core::kGs].base;
   out.records.resize(record_count());
-  std::memcpy(out.records.data(), m.ram.host(kLog), out.records.size() * sizeof(Record));
+  if (!out.records.empty())
+    std::memcpy(out.records.data(), m.ram.host(kLog), out.records.size() * sizeof(Record));
   out.memory.assign(m.ram.host(kProgram), m.ram.host(kProgram) + (kProgramEnd - kProgram));
   for (const u64 space : {kSpaceA, kSpaceB})
     out.tables.insert(out.tables.end(), m.ram.host(space + 0x3000), m.ram.host(space + 0x3000) + kPageSize);
   // Code that is copied is looked at before it runs, as a processor may do, too.
-  out.accessed_bits_count = m.engine.user != Engine::User::kRelocated;
+  out.accessed_bits_count = m.engine.user == Engine::User::kTranslated;
   out.interrupts = m.get<u64>(kVariables + 8);
   return out;
 }
