@@ -138,8 +138,9 @@ void RelocatedCode::leave(user_regs_struct& registers) const {
 }
 
 // Code that is written while it runs is better executed where it is.
-bool RelocatedCode::suits(const mmu::UserPage& page) const {
-  return page.present && page.executable && (!page.writable || frames_.refuses_all());
+bool RelocatedCode::suits(const mmu::UserPage& page, u64 physical) const {
+  return page.present && page.executable && (!page.writable || frames_.refuses_all()) &&
+         (page.physical & core::kPageMask) == physical;
 }
 
 const RelocatedCode::Page* RelocatedCode::page(u64 rip) {
@@ -150,10 +151,9 @@ const RelocatedCode::Page* RelocatedCode::page(u64 rip) {
   const auto& ram = cpu_.mmu.memory().ram();
   const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
   if (offset >= ram.size()) return nullptr;
+  const u64 physical = ram.physical_of(offset) & core::kPageMask;
   const auto region = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), rip);
-  const mmu::UserPage& entry = region[rip % mmu::kUserRegionSize / kPageSize];
-  if (!suits(entry)) return nullptr;
-  const u64 physical = entry.physical & core::kPageMask;
+  if (!suits(region[rip % mmu::kUserRegionSize / kPageSize], physical)) return nullptr;
   (void)frames_.examine(physical);  // its changes are told from now on
   return &pages_.emplace(number, Page{physical, ram.host(physical)}).first->second;
 }
@@ -285,7 +285,7 @@ bool RelocatedCode::valid() const {
     if (it == regions.end())
       it = regions.emplace(base, mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), base)).first;
     const mmu::UserPage& now = it->second[la % mmu::kUserRegionSize / kPageSize];
-    if (!suits(now) || (now.physical & core::kPageMask) != page.physical) return false;
+    if (!suits(now, page.physical)) return false;
   }
   return true;
 }

@@ -80,7 +80,7 @@ class RelocatedCode final : RelocatedBlock::Surroundings {
   [[nodiscard]] u64 find(u64 rip) const;
   // False: there is no room.
   bool enter_in_table(u64 rip);
-  [[nodiscard]] bool suits(const mmu::UserPage& page) const;
+  [[nodiscard]] bool suits(const mmu::UserPage& page, u64 physical) const;
   [[nodiscard]] const Page* page(u64 rip);
   [[nodiscard]] u64 exit_address(std::size_t index) const;
   [[nodiscard]] std::size_t exit_index(u64 address) const;
