@@ -147,8 +147,9 @@ std::optional<std::vector<u16>> sensitive_instructions(std::span<const u8> page,
         ++agree;
         place = here;
       }
-    if (agree * 100 <= tried * (100 - kSure) && (agree == 0 || tried >= kFewest)) continue;
-    if (agree * 100 < tried * kSure || tried < kFewest) return {};
+    if (tried < kFewest) return {};
+    if (agree * 100 <= tried * (100 - kSure)) continue;
+    if (agree * 100 < tried * kSure) return {};
     found.push_back(*place);
   }
   return found;

@@ -440,16 +440,17 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   };
   using Found = std::vector<u16>;
   CHECK(scan({}) == Found{});
-  CHECK(scan({0x0f, 0xa2}) == Found{1000});                   // cpuid
-  CHECK(scan({0x0f, 0x01, 0xd0}) == Found{1000});             // xgetbv
-  CHECK(scan({0x0f, 0x03, 0xc1}) == Found{1000});             // lsl eax, ecx
-  CHECK(scan({0x48, 0x0f, 0x03, 0xc1}) == Found{1000});       // lsl rax, ecx: from its prefix on
-  CHECK(scan({0xf3, 0x0f, 0xc7, 0xf8}) == Found{1000});       // rdpid rax
-  CHECK(scan({0xb8, 0x0f, 0xa2, 0x0f, 0xa2}) == Found{});     // mov eax, a20f'a20fh
-  CHECK(scan({0x81, 0xe3, 0xff, 0x0f, 0x03, 0}) == Found{});  // and ebx, 3'0fffh
-  CHECK(scan({0xe8, 0, 0, 0x0f, 0x03}) == Found{});           // call
-  CHECK(scan({0x0f, 0xc7, 0x0f}) == Found{});                 // cmpxchg8b [rdi]
-  CHECK(scan({0x0f, 0xa2}, 4) == std::nullopt);               // too near the page's start to tell
+  CHECK(scan({0x0f, 0xa2}) == Found{1000});                        // cpuid
+  CHECK(scan({0x0f, 0x01, 0xd0}) == Found{1000});                  // xgetbv
+  CHECK(scan({0x0f, 0x03, 0xc1}) == Found{1000});                  // lsl eax, ecx
+  CHECK(scan({0x48, 0x0f, 0x03, 0xc1}) == Found{1000});            // lsl rax, ecx: from its prefix on
+  CHECK(scan({0xf3, 0x0f, 0xc7, 0xf8}) == Found{1000});            // rdpid rax
+  CHECK(scan({0xb8, 0x0f, 0xa2, 0x0f, 0xa2}) == Found{});          // mov eax, a20f'a20fh
+  CHECK(scan({0x81, 0xe3, 0xff, 0x0f, 0x03, 0}) == Found{});       // and ebx, 3'0fffh
+  CHECK(scan({0xe8, 0, 0, 0x0f, 0x03}) == Found{});                // call
+  CHECK(scan({0x0f, 0xc7, 0x0f}) == Found{});                      // cmpxchg8b [rdi]
+  CHECK(scan({0x0f, 0xa2}, 4) == std::nullopt);                    // too near the page's start to tell
+  CHECK(scan({0xff, 0x49, 0x0f, 0xae, 0x07}, 0) == std::nullopt);  // fxsave64 [r15] after another's last byte
   CHECK(scan({0xb8, 0x0f, 0xa2, 0x90, 0x90, 0x0f, 0xa2}) == Found{1005});
   CHECK(scan({0x0f, 0xc7, 0x64, 0x24, 0x40}) == Found{1000});          // xsavec [rsp + 40h]
   CHECK(scan({0x48, 0x0f, 0xae, 0x23}) == Found{1000});                // xsave64 [rbx]
