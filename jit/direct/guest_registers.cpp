@@ -65,6 +65,7 @@ void from_host(Vcpu& cpu, const user_regs_struct& from, const user_regs_struct& 
   for (u32 i = 0; i < std::size(kGpr); ++i) s.gpr[i] = from.*kGpr[i];
   s.rip = from.rip;
   core::set_rflags(s, (s.rflags & ~(kUserFlags | core::kRf)) | (from.eflags & kUserFlags));
+  if (s.rflags & core::kTf) s.attention = 1;  // the dispatcher has to see it
   for (const core::Segment segment : {core::kEs, core::kDs, core::kFs, core::kGs})
     if (from.*kSelector[segment] != initial.*kSelector[segment])
       // The host's descriptor was loaded; where the guest has none there, its register stays as it was.

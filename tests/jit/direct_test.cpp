@@ -252,6 +252,15 @@ TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind t
     m.run_to(kBreakpoint);
     CHECK(m.frame(0) == kCode + 3);
   }
+  SUBCASE("TF by POPFQ, and then a store to code") {
+    Place place;
+    DirectMachine& m = place;
+    // pushfq; or dword [rsp], 100h; popfq; mov byte [kCode + 100], 90h
+    m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0xc6, 0x04, 0x25, 100, 0, 5, 0, 0x90, 0x90, 0x90},
+           kCode);
+    m.run_to(kDebug);
+    CHECK(m.frame(0) == kCode + 17);
+  }
   SUBCASE("TF by POPFQ") {
     Place place;
     DirectMachine& m = place;
