@@ -225,20 +225,21 @@ void DirectRunner::ended(const std::optional<StubProcess::Stop>& stop) {
       break;
     case Reason::kTrap:
       ++exceptions_;
-      leave_trap();
+      leave_breakpoint();
       break;
+    case Reason::kStepped: {
+      ++exceptions_;
+      constexpr u64 kSingleStep = 1u << 14;  // DR6.BS
+      cpu_.state.raise(core::Vector::kDB, 0, kSingleStep);
+      break;
+    }
     default:
       ++exceptions_;
   }
 }
 
-void DirectRunner::leave_trap() {
+void DirectRunner::leave_breakpoint() {
   CpuState& s = cpu_.state;
-  if (s.rflags & core::kTf) {
-    constexpr u64 kSingleStep = 1u << 14;  // DR6.BS
-    s.raise(core::Vector::kDB, 0, kSingleStep);
-    return;
-  }
   // Back to the INT3 or INT1, or the INT 3 of two bytes.
   constexpr u8 kInt3 = 0xcc, kInt1 = 0xf1;
   const u8* last = cpu_.mmu.direct(s.rip - 1, mmu::Access::kExecute);

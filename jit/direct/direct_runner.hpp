@@ -71,7 +71,7 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   [[nodiscard]] bool run_directly();
   [[nodiscard]] ShadowSpace* current_space();
   void ended(const std::optional<StubProcess::Stop>& stop);
-  void leave_trap();
+  void leave_breakpoint();
   void let_interrupt(const StubProcess* stub);
   void drop(const ShadowSpace& space);
   [[nodiscard]] u64 root() const { return cpu_.state.cr3 & core::kPageMask; }

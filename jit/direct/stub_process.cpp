@@ -373,8 +373,8 @@ StubProcess::Stop StubProcess::go_on(bool one_instruction) {
     }
     case SIGTRAP: {
       siginfo_t info{};
-      if (one_instruction && ::ptrace(PTRACE_GETSIGINFO, pid_, nullptr, &info) != 0) gone("signal");
-      return {info.si_code == TRAP_TRACE ? Stop::Reason::kInterrupted : Stop::Reason::kTrap, 0};
+      if (::ptrace(PTRACE_GETSIGINFO, pid_, nullptr, &info) != 0) gone("signal");
+      return {info.si_code == TRAP_TRACE ? Stop::Reason::kStepped : Stop::Reason::kTrap, 0};
     }
     case SIGILL:
     case SIGFPE:

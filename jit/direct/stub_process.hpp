@@ -49,7 +49,8 @@ class StubProcess {
       kFault,        // of the host's paging, or a general protection exception
       kException,    // any other exception that leaves RIP at the instruction, or registers that the host
                      // refuses
-      kTrap,         // a debug exception or breakpoint: RIP is behind the instruction
+      kTrap,         // a breakpoint instruction: RIP is behind it
+      kStepped,      // a debug exception, by the trap flag: RIP is behind the instruction
       kInterrupted,  // interrupt(), or a signal that means nothing
     };
     Reason reason;
@@ -57,7 +58,7 @@ class StubProcess {
   };
   // Runs from `registers` until something stops it. Throws std::runtime_error if the process is gone.
   [[nodiscard]] Stop resume();
-  // The same for one instruction, kInterrupted behind it; for tests.
+  // The same for one instruction, kStepped behind it; for tests.
   [[nodiscard]] Stop step();
   // Stops resume(), or the next one if none is under way. Any thread.
   void interrupt() const;

@@ -252,6 +252,14 @@ TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind t
     m.run_to(kBreakpoint);
     CHECK(m.frame(0) == kCode + 3);
   }
+  SUBCASE("TF by POPFQ, and then INT3") {
+    Place place;
+    DirectMachine& m = place;
+    m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
+    m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0xcc}, kCode);
+    m.run_to(kBreakpoint);
+    CHECK(m.frame(0) == kCode + 10);
+  }
   SUBCASE("TF by POPFQ, and then a store to code") {
     Place place;
     DirectMachine& m = place;

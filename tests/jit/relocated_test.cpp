@@ -200,7 +200,7 @@ TEST_CASE("relocated code: the guest is between two of its instructions at each 
     auto stop = stub.step();
     ++steps;
     REQUIRE(steps < 20 * kMost);
-    if (stop.reason != direct::StubProcess::Stop::Reason::kInterrupted &&
+    if (stop.reason != direct::StubProcess::Stop::Reason::kStepped &&
         space.stopped(stop) != direct::ShadowSpace::Outcome::kGoesOn)
       break;
     user_regs_struct now = stub.registers;
