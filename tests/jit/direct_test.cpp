@@ -472,6 +472,7 @@ TEST_CASE("sensitive instructions are told from bytes that look like them") {
   CHECK(scan({0x0f, 0xc7, 0x64, 0x24, 0x40}) == Found{1000});          // xsavec [rsp + 40h]
   CHECK(scan({0x48, 0x0f, 0xae, 0x23}) == Found{1000});                // xsave64 [rbx]
   CHECK(scan({0x0f, 0xae, 0x6c, 0x24, 0x40}) == Found{1000});          // xrstor [rsp + 40h]
+  CHECK(scan({0x0f, 0xae, 0x07}) == Found{1000});                      // fxsave [rdi]
   CHECK(scan({0x0f, 0xae, 0xe8, 0x0f, 0xae, 0x1c, 0x24}) == Found{});  // lfence; stmxcsr [rsp]
   CHECK(scan({0x0f, 0xc7, 0x64}, 4093) == Found{4093});                // goes on on the next page
   CHECK(scan({0x0f, 0xc7}, 4094) == Found{4094});
