@@ -54,6 +54,12 @@ CodeFrames::Kind CodeFrames::look(u64 page) {
   return patched_.add(page, bytes, *sensitive) ? Kind::kPatched : Kind::kNever;
 }
 
+std::optional<u64> CodeFrames::physical_of(const u8* host) const {
+  const auto& ram = cpu_.mmu.memory().ram();
+  const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
+  return offset < ram.size() ? std::optional(ram.physical_of(offset)) : std::nullopt;
+}
+
 void CodeFrames::forget(u64 physical) {
   patched_.remove(physical & core::kPageMask);
   at(physical) = Kind::kUnknown;

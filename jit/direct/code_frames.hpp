@@ -4,6 +4,7 @@
 // Findings are watched: the first store to the page takes them back.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "jit/block_cache.hpp"
@@ -35,6 +36,9 @@ class CodeFrames {
   // Nothing is executed in place from now on; for tests.
   void refuse_all() { refuse_all_ = true; }
   [[nodiscard]] bool refuses_all() const { return refuse_all_; }
+
+  // The physical address of what the MMU gives direct access to, if it is RAM.
+  [[nodiscard]] std::optional<u64> physical_of(const u8* host) const;
 
   // The page has changed.
   void forget(u64 physical);

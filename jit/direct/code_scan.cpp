@@ -56,7 +56,7 @@ bool may_be_sensitive(u8 opcode, std::optional<u8> modrm, HostHides host) {
   switch (opcode) {
     case 0x01:
       if (modrm == 0xf9) return !host.time;  // RDTSCP
-      return reg == 4 || (memory && reg < 2) || modrm == 0xd0 || modrm == 0xee || modrm == 0xef ||
+      return reg == 4 || stores_table(opcode, *modrm) || modrm == 0xd0 || modrm == 0xee || modrm == 0xef ||
              modrm == 0xfd;
     case 0x03:
     case 0xa2:
@@ -73,8 +73,7 @@ bool may_be_sensitive(u8 opcode, std::optional<u8> modrm, HostHides host) {
 // Whether SGDT or SIDT may begin at 0F: at the page's end, that is for the next page to say.
 bool may_store_table(std::span<const u8> bytes) {
   if (bytes.size() < 2) return true;
-  if (bytes[1] != 0x01) return false;
-  return bytes.size() < 3 || (bytes[2] < 0xc0 && (bytes[2] >> 3 & 7) < 2);
+  return bytes.size() < 3 ? bytes[1] == 0x01 : stores_table(bytes[1], bytes[2]);
 }
 
 // Instructions by the offset of their first byte, decoded when they are first asked for.

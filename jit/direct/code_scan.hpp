@@ -19,6 +19,10 @@ struct HostHides {
 // What CPL 3 may do without a fault, and what would tell of the host, or change how it runs user code.
 [[nodiscard]] bool is_sensitive(u16 mnemonic);
 [[nodiscard]] bool tells_time(u16 mnemonic);
+// Whether 0F and these bytes are SGDT or SIDT.
+[[nodiscard]] constexpr bool stores_table(u8 opcode, u8 modrm) {
+  return opcode == 0x01 && modrm < 0xc0 && (modrm >> 3 & 7) < 2;
+}
 
 // Offsets of their first bytes. Empty optional: it cannot be told what is an instruction there.
 //

@@ -145,10 +145,14 @@ ShadowSpace* DirectRunner::current_space() {
   return spaces_.back().get();
 }
 
+void DirectRunner::SpaceCounts::add(const ShadowSpace& space) {
+  pages_mapped += space.pages_mapped();
+  relocated_blocks += space.relocated().blocks();
+  times_cleared += space.relocated().times_cleared();
+}
+
 void DirectRunner::drop(const ShadowSpace& space) {
-  pages_ += space.pages_mapped();
-  relocated_blocks_ += space.relocated().blocks();
-  relocated_cleared_ += space.relocated().times_cleared();
+  dropped_.add(space);
   std::erase_if(spaces_, [&](const auto& other) { return other.get() == &space; });
 }
 
@@ -293,12 +297,8 @@ void DirectRunner::flushed_all() {
 
 void DirectRunner::publish_counters() {
   inner_->publish_counters();
-  u64 pages = pages_, relocated = relocated_blocks_, cleared = relocated_cleared_;
-  for (const auto& space : spaces_) {
-    pages += space->pages_mapped();
-    relocated += space->relocated().blocks();
-    cleared += space->relocated().times_cleared();
-  }
+  SpaceCounts spaces = dropped_;
+  for (const auto& space : spaces_) spaces.add(*space);
   const std::pair<const char*, u64> counts[] = {{"direct.runs", runs_},
                                                 {"direct.microseconds of user code", ran_ / 1000},
                                                 {"direct.microseconds around it", overhead_ / 1000},
@@ -307,9 +307,9 @@ void DirectRunner::publish_counters() {
                                                 {"direct.ended by other exceptions", exceptions_},
                                                 {"direct.ended by interrupts", interruptions_},
                                                 {"direct.page faults", faults_},
-                                                {"direct.pages mapped", pages},
-                                                {"direct.relocated blocks", relocated},
-                                                {"direct.relocated code forgotten", cleared},
+                                                {"direct.pages mapped", spaces.pages_mapped},
+                                                {"direct.relocated blocks", spaces.relocated_blocks},
+                                                {"direct.relocated code forgotten", spaces.times_cleared},
                                                 {"direct.stub processes", stubs_}};
   for (const auto& [name, count] : counts) cpu_.counters[name] = count;
 }

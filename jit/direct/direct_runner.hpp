@@ -65,6 +65,11 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
     u64 pause = 0, pause_until = 0;
   };
 
+  struct SpaceCounts {
+    u64 pages_mapped = 0, relocated_blocks = 0, times_cleared = 0;
+    void add(const ShadowSpace& space);
+  };
+
   [[nodiscard]] bool worthwhile();
   void judge(u64 all, u64 ran);
   void grant(i64 entries);
@@ -90,7 +95,8 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   u64 uses_ = 0, last_look_ = 0, last_translated_ = 0;
   i64 granted_ = 0;  // returns to user code until the next look, from the last one on
   u64 runs_ = 0, ran_ = 0, overhead_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
-      interruptions_ = 0, stubs_ = 0, pages_ = 0, relocated_blocks_ = 0, relocated_cleared_ = 0;
+      interruptions_ = 0, stubs_ = 0;
+  SpaceCounts dropped_;  // of spaces that are gone
 };
 
 }  // namespace doppel::jit::direct

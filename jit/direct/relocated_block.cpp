@@ -412,7 +412,7 @@ class Emission {
 // The offset of the first such byte, or the size.
 std::size_t table_store_at(std::span<const u8> code) {
   for (std::size_t i = 0; i + 2 < code.size(); ++i)
-    if (code[i] == 0x0f && code[i + 1] == 0x01 && code[i + 2] < 0xc0 && (code[i + 2] >> 3 & 7) < 2) return i;
+    if (code[i] == 0x0f && stores_table(code[i + 1], code[i + 2])) return i;
   return code.size();
 }
 

@@ -32,7 +32,7 @@ constexpr u64 kMostBlockSize = 32 << 10;
 constexpr u64 kRoom = kBlocksAhead * kMostBlockSize;
 constexpr std::size_t kMostInTable = 3 * RelocationAddresses::kFirstEntries / 4;
 
-constexpr u64 kDataRegions = (kSize + mmu::kUserRegionSize - 1) / mmu::kUserRegionSize;
+constexpr u64 kRegions = (kSize + mmu::kUserRegionSize - 1) / mmu::kUserRegionSize;
 static_assert(RelocatedCode::kCode % mmu::kUserRegionSize == 0, "begins a region");
 
 }  // namespace
@@ -67,7 +67,7 @@ std::vector<StubProcess::Change> RelocatedCode::mappings() const {
 }
 
 bool RelocatedCode::place_is_free() const {
-  for (u64 i = 0; i < kDataRegions; ++i) {
+  for (u64 i = 0; i < kRegions; ++i) {
     const auto pages = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), kCode + i * mmu::kUserRegionSize);
     if (std::ranges::any_of(pages, &mmu::UserPage::present)) return false;
   }
@@ -105,10 +105,12 @@ bool RelocatedCode::resume(user_regs_struct& registers) {
   if (missed && !full) {
     const u64 rip = slot(RelocationAddresses::kGuestTarget);
     const u64 hit = slot(RelocationAddresses::kHit);
-    if (block(rip) != 0 && holds(hit) && enter_in_table(rip)) {
-      registers.rdx = kCode + kTable + find(rip) * 8;
-      registers.rip = hit;
-      return true;
+    if (block(rip) != 0 && holds(hit)) {
+      if (const auto index = enter_in_table(rip)) {
+        registers.rdx = kCode + kTable + *index * 8;
+        registers.rip = hit;
+        return true;
+      }
     }
   }
   registers.rip = stopped;
@@ -148,14 +150,13 @@ const RelocatedCode::Page* RelocatedCode::page(u64 rip) {
   if (const auto it = pages_.find(number); it != pages_.end()) return &it->second;
   const u8* host = rip < StubProcess::kAddressEnd ? cpu_.mmu.direct(rip, mmu::Access::kExecute) : nullptr;
   if (host == nullptr) return nullptr;
-  const auto& ram = cpu_.mmu.memory().ram();
-  const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
-  if (offset >= ram.size()) return nullptr;
-  const u64 physical = ram.physical_of(offset) & core::kPageMask;
+  const auto fetched = frames_.physical_of(host);
+  if (!fetched) return nullptr;
+  const u64 physical = *fetched & core::kPageMask;
   const auto region = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), rip);
   if (!suits(region[rip % mmu::kUserRegionSize / kPageSize], physical)) return nullptr;
   (void)frames_.examine(physical);  // its changes are told from now on
-  return &pages_.emplace(number, Page{physical, ram.host(physical)}).first->second;
+  return &pages_.emplace(number, Page{physical, cpu_.mmu.memory().ram().host(physical)}).first->second;
 }
 
 std::size_t RelocatedCode::fetch(u64 rip, std::span<u8, kLongestInsn> bytes) {
@@ -173,15 +174,16 @@ std::size_t RelocatedCode::fetch(u64 rip, std::span<u8, kLongestInsn> bytes) {
 
 u64 RelocatedCode::target(u64 rip) {
   if (const auto it = entries_.find(rip); it != entries_.end()) return it->second;
-  exits_.push_back({rip, false});
-  const u64 address = exit_address(exits_.size() - 1);
-  base_[address - kCode] = kInt3;
   wanted_.push_back({rip, false});
-  return address;
+  return add_exit({rip, false});
 }
 
 u64 RelocatedCode::exit(u64 rip) {
-  exits_.push_back({rip, true});
+  return add_exit({rip, true});
+}
+
+u64 RelocatedCode::add_exit(Exit exit) {
+  exits_.push_back(exit);
   const u64 address = exit_address(exits_.size() - 1);
   base_[address - kCode] = kInt3;
   return address;
@@ -261,20 +263,20 @@ u64 RelocatedCode::find(u64 rip) const {
   return index;
 }
 
-bool RelocatedCode::enter_in_table(u64 rip) {
+std::optional<u64> RelocatedCode::enter_in_table(u64 rip) {
   u64* const keys = reinterpret_cast<u64*>(base_ + kTable);
   const u64 index = find(rip);
   // The last entry stays empty: it ends the lookup.
   if (index + 1 >= RelocationAddresses::kEntries) {
     table_full_ = true;
-    return false;
+    return {};
   }
-  if (keys[index] != 0) return true;
+  if (keys[index] != 0) return index;
   in_table_.push_back(index);
   table_full_ = in_table_.size() >= kMostInTable;
   keys[index + RelocationAddresses::kEntries] = entries_.at(rip);
   keys[index] = 0 - rip;
-  return true;
+  return index;
 }
 
 bool RelocatedCode::valid() const {

@@ -7,6 +7,7 @@
 #include <sys/user.h>
 
 #include <deque>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -45,7 +46,8 @@ class RelocatedCode final : RelocatedBlock::Surroundings {
   // RIP is here: makes the registers the guest's, between two of its instructions.
   void leave(user_regs_struct& registers) const;
 
-  // Whether the guest's page tables still have the copied code where it was, and its bytes are the same.
+  // Whether the guest's page tables still have the copied code where it was; page_written() is told of its
+  // bytes.
   [[nodiscard]] bool valid() const;
   [[nodiscard]] bool copied(u64 la) const { return pages_.contains(la / core::kPageSize); }
   void page_written(u64 physical);
@@ -75,11 +77,12 @@ class RelocatedCode final : RelocatedBlock::Surroundings {
   // The block at the address, and those that it leads to. 0: there is none.
   [[nodiscard]] u64 block(u64 rip);
   void add(u64 rip);
-  void link(u32 offset, u64 rip, u64 address);
+  void link(u32 offset, u64 exit, u64 address);
+  [[nodiscard]] u64 add_exit(Exit exit);
   // The place of an address in the table, which may be taken by it already.
   [[nodiscard]] u64 find(u64 rip) const;
-  // False: there is no room.
-  bool enter_in_table(u64 rip);
+  // Returns its place; none: there is no room.
+  std::optional<u64> enter_in_table(u64 rip);
   [[nodiscard]] bool suits(const mmu::UserPage& page, u64 physical) const;
   [[nodiscard]] const Page* page(u64 rip);
   [[nodiscard]] u64 exit_address(std::size_t index) const;

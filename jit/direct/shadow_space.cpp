@@ -185,12 +185,13 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
     missed_ = la;
     return Outcome::kEnds;
   }
-  const auto& ram = cpu_.mmu.memory().ram();
-  const u64 offset = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(ram.host(0));  // small for RAM only
-  if (fetch && offset >= ram.size()) return Outcome::kEnds;
-  if (fetch && code_.examine(ram.physical_of(offset)) == CodeFrames::Kind::kNever) {
-    begins_relocated_ = kBeginsRelocated;
-    return relocate();
+  if (fetch) {
+    const auto physical = code_.physical_of(host);
+    if (!physical) return Outcome::kEnds;
+    if (code_.examine(*physical) == CodeFrames::Kind::kNever) {
+      begins_relocated_ = kBeginsRelocated;
+      return relocate();
+    }
   }
   update_around(la);
   if (!apply()) return Outcome::kFailed;

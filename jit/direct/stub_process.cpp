@@ -270,7 +270,7 @@ int StubProcess::wait() const {
   return status;
 }
 
-// Runs the gate's code at `rip` until its INT3.
+// Runs the gate's code at `rip` until its INT3, or a fault.
 bool StubProcess::run_gate(u64 rip, u64 list, const user_regs_struct& arguments) {
   user_regs_struct gate_registers = arguments;
   gate_registers.rip = rip;

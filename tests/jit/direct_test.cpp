@@ -233,18 +233,15 @@ TEST_CASE_TEMPLATE("direct execution: a copy with other instructions is not to b
 TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind the instruction" *
                        doctest::skip(forbidden()),
                    Place, InPlace, Relocated) {
+  Place place;
+  DirectMachine& m = place;
+  m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
   SUBCASE("INT3") {
-    Place place;
-    DirectMachine& m = place;
-    m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
     m.code({0x90, 0xcc}, kCode);
     m.run_to(kBreakpoint);
     CHECK(m.frame(0) == kCode + 2);
   }
   SUBCASE("INT3 with alignment checks") {
-    Place place;
-    DirectMachine& m = place;
-    m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
     m.cpu.state.cr0 |= core::kCr0Am;
     core::set_rflags(m.cpu.state, core::rflags(m.cpu.state) | core::kAc);
     m.cpu.mmu.mode_changed();
@@ -253,16 +250,11 @@ TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind t
     CHECK(m.frame(0) == kCode + 3);
   }
   SUBCASE("TF by POPFQ, and then INT3") {
-    Place place;
-    DirectMachine& m = place;
-    m.put_idt(kBreakpoint, gate(kLongCode, kHandlers + kBreakpoint, interp::SystemType::kInterruptGate32, 3));
     m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0xcc}, kCode);
     m.run_to(kBreakpoint);
     CHECK(m.frame(0) == kCode + 10);
   }
   SUBCASE("TF by POPFQ, and then a store to code") {
-    Place place;
-    DirectMachine& m = place;
     // pushfq; or dword [rsp], 100h; popfq; mov byte [kCode + 100], 90h
     m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0xc6, 0x04, 0x25, 100, 0, 5, 0, 0x90, 0x90, 0x90},
            kCode);
@@ -270,8 +262,6 @@ TEST_CASE_TEMPLATE("direct execution: breakpoints and single steps trap behind t
     CHECK(m.frame(0) == kCode + 17);
   }
   SUBCASE("TF by POPFQ") {
-    Place place;
-    DirectMachine& m = place;
     // pushfq; or dword [rsp], 100h; popfq; nop; nop
     m.code({0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90}, kCode);
     m.run_to(kDebug);
