@@ -59,7 +59,10 @@ def set_up(doppel, address=None, interface="eth0"):
     assert "drivers 0" in loaded, loaded
     doppel.command("ip link set lo up")
     if address:
-        doppel.command(f"ip addr add {address} dev {interface}; ip link set {interface} up")
+        wanted = f"ip addr add {address} dev {interface} && ip link set {interface} up && ip route"
+        routes = doppel.command(wanted)
+        if f"dev {interface}" not in routes:
+            raise AssertionError(f"no route:\n{routes}{doppel.command('ip addr; cat /proc/interrupts; dmesg | tail -40')}")
         return ""
     doppel.command("mkdir -p /etc")
     for number, line in enumerate(DHCP_SCRIPT.splitlines()):
