@@ -21,8 +21,13 @@ constexpr u64 kSwitch = 15'000;  // to a stub process and back; more than half o
 // kPromising at a time.
 constexpr u64 kPromising = 80'000, kProof = 4'000'000;
 constexpr u64 kTranslation = 25'000;  // of a new block, with all that comes before and after it
-constexpr u64 kRelocation = 13'000;   // the same of a relocated block
-constexpr i64 kHope = 300'000;        // what a run is expected to save before the first one
+// Of a relocated block, and of a stop for more of them: most of that passes where memory is touched first.
+constexpr u64 kRelocation = 13'000, kRelocating = 70'000;
+// Code is copied for as long as the program has computed before, translated, and for a part of what it has
+// run directly: new code may be run through once, like a program's end.
+constexpr u64 kCreditOfTime = 8, kMostCredit = 40'000'000, kCreditOfRuns = 500'000, kRunsPerCredit = 16;
+constexpr u64 kCreditToGoOn = 4'000'000;  // after a run that ended for lack of it
+constexpr i64 kHope = 300'000;            // what a run is expected to save before the first one
 // Pauses after runs that saved nothing: doubled each time, from the first to the last.
 constexpr u64 kFirstPause = 2'000'000, kLastPause = 128'000'000;
 // Returns to user code between two looks at how often there are any; an interrupt of user code asks for one,
@@ -98,14 +103,19 @@ bool DirectRunner::worthwhile() {
   const u64 now = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
   const u64 passed = now - std::exchange(last_look_, now);
   const u64 translating = (translated_ - std::exchange(last_translated_, translated_)) * kTranslation;
-  const u64 since = passed > translating ? passed - translating : 0;
+  const u64 since = passed > 2 * translating ? passed - translating : 0;
   const auto entries = static_cast<u64>(std::max<i64>(granted_ - cpu_.state.translator.user_entries_left, 1));
   if (insist_) return true;
   if (history_.size() > kMostHistories) history_.clear();
   History& history = history_[root()];
   if (history.pause_until > clock_nanoseconds(CLOCK_MONOTONIC)) return false;
-  if (history.runs) return true;
+  if (history.runs) {
+    if (!history.broke) return true;
+    history.credit = std::min(history.credit + kCreditOfTime * since, kMostCredit);
+    return history.credit >= kCreditToGoOn;
+  }
   history.promised = since >= kPromising * entries ? history.promised + since : 0;
+  history.credit = std::min(kCreditOfTime * history.promised, kMostCredit);
   return history.promised >= kProof;
 }
 
@@ -173,7 +183,8 @@ bool DirectRunner::run_directly() {
     drop(*space);
     return false;
   }
-  const u64 blocks = space->relocated().blocks();
+  u64 blocks = space->relocated().blocks(), copying = 0;
+  const u64 credit = insist_ ? ~u64{0} : history_[root()].credit;
   stub.registers = stub.initial();
   to_host(s, stub.registers);
   if (image_.empty()) stub.read_vectors(image_);
@@ -183,11 +194,15 @@ bool DirectRunner::run_directly() {
   let_interrupt(&stub);
   std::optional<StubProcess::Stop> end;  // none: interrupted
   bool usable = space->begin();
-  while (usable && !end && !s.attention.load()) {
+  while (usable && !end && copying <= credit && !s.attention.load()) {
+    const u64 more = space->relocated().blocks() - std::exchange(blocks, space->relocated().blocks());
+    const u64 preparing = more == 0 ? 0 : kRelocating + more * kRelocation;
+    copying += preparing;
     const u64 resumed = clock_nanoseconds(CLOCK_MONOTONIC);
     StubProcess::Stop stop = stub.resume();
     const u64 passed = clock_nanoseconds(CLOCK_MONOTONIC) - resumed;
-    ran += passed > kSwitch ? passed - kSwitch : 0;
+    const u64 around = kSwitch + (more == 0 ? 0 : kRelocating);
+    ran += passed > around ? passed - around : 0;
     if (stop.reason == Reason::kFault) ++faults_;
     const auto outcome = space->stopped(stop);
     if (outcome == ShadowSpace::Outcome::kGoesOn) continue;
@@ -204,10 +219,13 @@ bool DirectRunner::run_directly() {
   const u64 all = clock_nanoseconds(CLOCK_MONOTONIC) - start;
   ran_ += ran;
   overhead_ += all - ran;
-  // Copying code for the first time pays later.
-  const u64 copying =
-      space->relocated().times_cleared() == 0 ? (space->relocated().blocks() - blocks) * kRelocation : 0;
+  last_look_ = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  // Copying code pays later.
   judge(std::max(ran, all - std::min(all, copying)), ran);
+  History& history = history_[root()];
+  history.broke = copying > credit;
+  history.credit = history.broke ? 0 : std::min(credit - copying + ran / kRunsPerCredit, kCreditOfRuns);
+  if (history.broke && history.runs) grant(kLook);
   if (!usable) drop(*space);
   return true;
 }

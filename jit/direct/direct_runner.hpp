@@ -59,9 +59,11 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
  private:
   // What is known of an address space's user code. Times in nanoseconds.
   struct History {
-    bool runs = false;  // directly, in general
-    u64 promised = 0;   // time without many kernel entries
-    i64 saved = 0;      // by a run, of the last ones
+    bool runs = false;   // directly, in general
+    u64 promised = 0;    // time without many kernel entries
+    i64 saved = 0;       // by a run, of the last ones
+    u64 credit = 0;      // time that copying code may take
+    bool broke = false;  // the last run ended for lack of it
     u64 pause = 0, pause_until = 0;
   };
 
