@@ -9,7 +9,8 @@
 #include <system_error>
 
 #include "core/guest_memory.hpp"
-#include "core/populated_allocator.hpp"
+#include "core/populate.hpp"
+#include "core/touch_ahead.hpp"
 
 namespace doppel::core {
 
@@ -51,14 +52,19 @@ GuestRam::GuestRam(u64 size) : size_(size), below_4g_(std::min(size, kPciHoleSta
 }
 
 GuestRam::~GuestRam() {
+  leave_alone(base_, size_);
   ::munmap(base_, size_);
   ::close(fd_);
 }
 
 void GuestRam::populate(std::atomic<bool>& prepared, u64 pa) const {
   prepared.store(true, std::memory_order_relaxed);
-  const u64 first = offset_of(pa) / kPrepared * kPrepared;
+  const u64 index = offset_of(pa) / kPrepared, first = index * kPrepared;
   core::populate(base_ + first, std::min(kPrepared, size_ - first));
+  // Guests take memory upwards, mostly. One that takes it here and there gets no more than asked for.
+  constexpr u64 kAhead = 8 * kPrepared;
+  const bool goes_up = index == 0 || prepared_[index - 1].load(std::memory_order_relaxed);
+  touch_ahead(base_ + first, std::min(goes_up ? kAhead : kPrepared, size_ - first));
 }
 
 bool GuestRam::read(u64 pa, std::span<u8> out) const {

@@ -101,21 +101,18 @@ Block* BlockStore::find(u64 physical, u32 code_bits) const {
 }
 
 bool BlockStore::full() const {
-  return chunks_.size() >= max_chunks_ && chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns;
+  return used_insns_ + kMaxBlockInsns + 1 > most_insns_;
 }
 
 Block& BlockStore::add() {
-  if (chunk_used_ + kMaxBlockInsns + 1 > kChunkInsns) {
-    chunks_.emplace_back(kChunkInsns);
-    chunk_used_ = 0;
-  }
+  if (used_insns_ + kMaxBlockInsns + 1 > insns_.size()) insns_.grow();
   Block& block = blocks_.emplace_back();
-  block.insns = chunks_.back().data() + chunk_used_;
+  block.insns = insns_.data() + used_insns_;
   return block;
 }
 
 void BlockStore::enter(Block& block) {
-  chunk_used_ += block.count + 1;
+  used_insns_ += block.count + 1;
   block.kept = true;
   core::Published<Block*>& bucket = buckets_[bucket_of(block.physical, block.code_bits)];
   block.next_in_bucket = bucket.get();
@@ -169,8 +166,7 @@ void BlockStore::clear() {
   }
   std::fill(buckets_.begin(), buckets_.end(), nullptr);
   blocks_.clear();
-  chunks_.clear();
-  chunk_used_ = kChunkInsns;
+  used_insns_ = 0;
   generation_ = generation_ + 1;
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/counters.hpp"
+#include "core/growing_array.hpp"
 #include "core/guest_ram.hpp"
 #include "core/large_deque.hpp"
 #include "core/populated_allocator.hpp"
@@ -75,7 +76,7 @@ class BlockStore {
   void clear();
   // 64 MiB of instructions that translations refer to, too; else 16 MiB, as decoding again costs little
   // beside interpreting.
-  void expect_translations() { max_chunks_ = 256; }
+  void expect_translations() { most_insns_ = kMostInsns; }
 
  private:
   // Blocks with bytes on a page, and which of its 64 granules they were made from; all if it is watched.
@@ -93,7 +94,7 @@ class BlockStore {
   void release_if_unused(u64 page);
 
   static constexpr u32 kBuckets = 1u << 17;
-  static constexpr u32 kChunkInsns = 4096;
+  static constexpr u32 kMostInsns = 1u << 20, kStep = 4096;  // instructions that are made at a time
 
   core::GuestRam& ram_;
   std::vector<BlockCache*> caches_;  // by number; nullptr: has left
@@ -103,10 +104,10 @@ class BlockStore {
     void operator()(void* memory) const { std::free(memory); }
   };
   std::unique_ptr<u64[], Free> published_;  // granules of each page of RAM, atomic
-  u32 max_chunks_ = 64;
-  std::vector<std::vector<Insn, core::PopulatedAllocator<Insn>>> chunks_;  // kChunkInsns in each
+  core::GrowingArray<Insn> insns_{kMostInsns, kStep};
+  u32 most_insns_ = kMostInsns / 4;  // that may be used,
+  u32 used_insns_ = 0;               // and are
   core::LargeDeque<Block> blocks_;
-  u32 chunk_used_ = kChunkInsns;
   core::Published<u64> generation_ = 1;
   core::Counters::Counter& invalidated_;
 };

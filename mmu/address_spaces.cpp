@@ -50,7 +50,7 @@ void Mmu::new_generation(Space& space) {
 }
 
 void Mmu::new_generation_everywhere() {
-  for (auto& space : spaces_) new_generation(*space);
+  for (Space& space : spaces_) new_generation(space);
   global_generation_ = ++last_generation_;
   fetched_global_.clear();
 }
@@ -76,7 +76,7 @@ void Mmu::flush_page(u64 la) {
   if (flush_observer_) flush_observer_->flushed_page(la);
   for_each_array([la](TlbArray& tlb) { tlb.flush_page(la); });
   bool small = false;
-  for (auto& space : spaces_) small |= forget_fetched(*space, la);
+  for (Space& space : spaces_) small |= forget_fetched(space, la);
   small |= fetched_global_.may_hold(la, kSmallPage);
   if (fetched_global_.may_hold_large(la) || (small && !code_page_flush_)) {
     global_generation_ = ++last_generation_;
@@ -109,7 +109,7 @@ void Mmu::flush_pcid(u16 pcid) {
 }
 
 void Mmu::flush_all_pcids_non_global() {
-  for (auto& space : spaces_) flush_space(*space);
+  for (Space& space : spaces_) flush_space(space);
   if (flush_observer_) flush_observer_->flushed_all();  // also spaces that have no TLB now
 }
 
@@ -121,8 +121,8 @@ void Mmu::protect_code_page(u64 physical) {
 }
 
 Mmu::Space* Mmu::space_of(u16 pcid) {
-  const auto it = std::ranges::find(spaces_, pcid, [](const auto& space) { return space->pcid; });
-  return it == spaces_.end() ? nullptr : it->get();
+  Space* const space = std::ranges::find(spaces_, pcid, &Space::pcid);
+  return space == spaces_.end() ? nullptr : space;
 }
 
 // Every operation that drops global translations does so in all spaces, so a space that is given to another
@@ -130,12 +130,13 @@ Mmu::Space* Mmu::space_of(u16 pcid) {
 Mmu::Space& Mmu::space_for(u16 pcid) {
   if (Space* space = space_of(pcid)) return *space;
   if (spaces_.size() < kMaxSpaces) {
-    Space& space = *spaces_.emplace_back(std::make_unique<Space>());
+    spaces_.grow();
+    Space& space = *std::prev(spaces_.end());
     space.pcid = pcid;
     new_generation(space);
     return space;
   }
-  Space& oldest = **std::ranges::min_element(spaces_, {}, [](const auto& space) { return space->last_use; });
+  Space& oldest = *std::ranges::min_element(spaces_, {}, &Space::last_use);
   for (TlbArray& tlb : oldest.by_privilege) tlb.flush_non_global();
   oldest.pcid = pcid;
   new_generation(oldest);

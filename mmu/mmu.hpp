@@ -15,7 +15,7 @@
 
 #include "core/counters.hpp"
 #include "core/cpu_state.hpp"
-#include "core/populated_allocator.hpp"
+#include "core/growing_array.hpp"
 #include "mmu/page_walk.hpp"
 #include "mmu/physical_memory.hpp"
 #include "mmu/tlb_array.hpp"
@@ -229,13 +229,6 @@ class Mmu {
     u64 generation = 0;
     FetchedPages fetched;
     u16 pcid = 0;
-
-    static void* operator new(std::size_t size) {
-      return core::PopulatedAllocator<std::byte>().allocate(size);
-    }
-    static void operator delete(void* memory, std::size_t size) {
-      core::PopulatedAllocator<std::byte>().deallocate(static_cast<std::byte*>(memory), size);
-    }
   };
   static constexpr u32 kSmallPage = 12;  // shift of a 4 KiB page
   [[nodiscard]] bool forget_fetched(Space& space, u64 la);
@@ -252,7 +245,7 @@ class Mmu {
   template <class F>
   void for_each_array(F&& f) {
     for (auto& space : spaces_)
-      for (TlbArray& tlb : space->by_privilege) f(tlb);
+      for (TlbArray& tlb : space.by_privilege) f(tlb);
   }
   [[nodiscard]] TlbArray& array(Privilege privilege) {
     return space_->by_privilege[static_cast<u32>(privilege)];
@@ -277,7 +270,7 @@ class Mmu {
   core::Counters::Counter& misses_;
   core::Counters::Counter& flushes_;
   alignas(64) std::array<u8, 64> scratch_{};  // operand of slow accesses
-  std::vector<std::unique_ptr<Space>> spaces_;
+  core::GrowingArray<Space> spaces_{kMaxSpaces, 1};
   Space* space_ = nullptr;                              // of the current PCID
   Privilege active_ = Privilege::kSupervisorUserPages;  // privilege(), as of the last mode_changed()
   bool alignment_checks_ = false;

@@ -28,7 +28,7 @@ ALLOWED = {
 ALLOWED_HEADERS = {
     "jit/interp": {"jit/insn.hpp", "jit/vcpu.hpp", "jit/zydis.hpp"},
     "core/cli": {"core/types.hpp", "core/log.hpp", "core/cpuid.hpp", "core/counters.hpp", "core/spelling.hpp",
-                 "core/populated_allocator.hpp", "bios/boot_options.hpp", "bios/firmware_image.hpp"},
+                 "core/populate.hpp", "core/touch_ahead.hpp", "bios/boot_options.hpp", "bios/firmware_image.hpp"},
 }
 # Include path prefix -> the only files or folders that may include it.
 CONFINED = {

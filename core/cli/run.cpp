@@ -24,7 +24,8 @@
 #include "core/machine/networking.hpp"
 #include "core/machine/sandbox.hpp"
 #include "core/machine/terminal.hpp"
-#include "core/populated_allocator.hpp"
+#include "core/populate.hpp"
+#include "core/touch_ahead.hpp"
 
 namespace doppel::cli {
 namespace {
@@ -208,6 +209,7 @@ int run_machine(const RunOptions& options) {
 
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // what is beyond a file's largest size is an error of the write
+  const core::TouchAhead touch_ahead;
   Machine vm(std::move(config), events, *serial, debug_console);
   boost::asio::signal_set signals(events, SIGINT, SIGTERM, SIGHUP);
   signals.async_wait([&](const boost::system::error_code& error, int) {

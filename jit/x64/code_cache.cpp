@@ -8,7 +8,8 @@
 #include <cstring>
 #include <system_error>
 
-#include "core/populated_allocator.hpp"
+#include "core/populate.hpp"
+#include "core/touch_ahead.hpp"
 
 namespace doppel::jit::x64 {
 
@@ -34,8 +35,11 @@ CodeCache::~CodeCache() {
 }
 
 void CodeCache::unmap() {
-  for (u8* mapping : {writable_, executable_})
-    if (mapping != nullptr) ::munmap(mapping, size_);
+  for (u8* mapping : {writable_, executable_}) {
+    if (mapping == nullptr) continue;
+    core::leave_alone(mapping, size_);
+    ::munmap(mapping, size_);
+  }
 }
 
 void CodeCache::prepare(u64 size) {
@@ -45,6 +49,9 @@ void CodeCache::prepare(u64 size) {
   core::populate(writable_ + prepared_, step);
   (void)::madvise(executable_ + prepared_, step, MADV_POPULATE_READ);
   prepared_ += step;
+  const u64 next = std::min(kStep, size_ - prepared_);
+  core::touch_ahead(writable_ + prepared_, next);
+  core::touch_ahead(executable_ + prepared_, next);
 }
 
 void CodeCache::take(u64 size) {
