@@ -36,9 +36,11 @@ def archive(path):
 def initramfs(folder, base=None, modules="net_modules.cpio", more=()):
     """Of the test guest, with drivers and `more` archives; net_program is in its root."""
     path = pathlib.Path(folder) / "net-initramfs.cpio"
-    path.write_bytes((base or guest.initramfs).read_bytes() + (guest.guests / modules).read_bytes() + archive(PROGRAM) +
-                     b"".join((guest.guests / name).read_bytes() for name in more))
-    return path
+    new = path.with_suffix(".new")
+    new.write_bytes((base or guest.initramfs).read_bytes() + (guest.guests / modules).read_bytes() + archive(PROGRAM) +
+                    b"".join((guest.guests / name).read_bytes() for name in more))
+    # A machine that was started a moment ago may be reading the one that is there.
+    return new.rename(path)
 
 
 def boot(folder, *options, append="console=ttyS0 quiet", archives=(), **more):
@@ -55,7 +57,7 @@ def up(doppel, address=None, interface="eth0"):
 
 def set_up(doppel, address=None, interface="eth0"):
     """Loads the drivers and sets a card up, by DHCP or with a fixed address."""
-    loaded = doppel.command("modprobe -a $(cat /net-modules); echo drivers $?")
+    loaded = doppel.command("test -s /net-modules && modprobe -a $(cat /net-modules); echo drivers $?")
     assert "drivers 0" in loaded, loaded
     doppel.command("ip link set lo up")
     if address:
