@@ -27,7 +27,8 @@ constexpr u64 kRelocation = 13'000, kRelocating = 70'000;
 // run directly: new code may be run through once, like a program's end.
 constexpr u64 kCreditOfTime = 8, kMostCredit = 40'000'000, kCreditOfRuns = 500'000, kRunsPerCredit = 16;
 constexpr u64 kCreditToGoOn = 4'000'000;  // after a run that ended for lack of it
-constexpr i64 kHope = 300'000;            // what a run is expected to save before the first one
+// What a run is expected to save: before the first one, and after a pause.
+constexpr i64 kFirstHope = 1'200'000, kHope = 300'000;
 // Pauses after runs that saved nothing: doubled each time, from the first to the last.
 constexpr u64 kFirstPause = 2'000'000, kLastPause = 128'000'000;
 // Returns to user code between two looks at how often there are any; an interrupt of user code asks for one,
@@ -125,7 +126,8 @@ void DirectRunner::judge(u64 all, u64 ran) {
   // Translated, it would take about twice as long.
   const i64 saved = static_cast<i64>(ran) - static_cast<i64>(all - ran);
   // A long run says no more than that such runs are worth it.
-  history.saved = ((history.runs ? history.saved : kHope) * 3 + std::min(saved, 4 * kHope)) / 4;
+  const i64 hoped = history.pause == 0 ? kFirstHope : kHope;
+  history.saved = ((history.runs ? history.saved : hoped) * 3 + std::min(saved, 4 * kHope)) / 4;
   history.runs = history.saved > 0;
   if (history.runs) {
     history.pause -= history.pause / 4;

@@ -18,7 +18,8 @@ constexpr u64 kPatched = 8;  // the offset is one of the patched pages
 static_assert(kProtection < kPatched && kPatched < kPageSize, "bits of a page offset");
 
 constexpr u64 kLowest = 64 << 10;  // Linux' usual least address for mappings: below, code runs translated
-constexpr u64 kPagesAround = 64;   // that a fault maps, at most
+// That a fault maps, at most, and those of them that it may make executable: looking at code takes longer.
+constexpr u64 kPagesAround = 64, kCodeAround = 8;
 constexpr std::size_t kManyChanges = 64;  // more than what is there is worth
 constexpr u32 kBeginsRelocated = 64;      // runs, until it is tried again how far code gets where it is
 
@@ -71,7 +72,7 @@ void ShadowSpace::page_flushed(u64 la) {
   it->second->stale = some_stale_ = true;
 }
 
-ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
+ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page, bool fetched) const {
   if (!page.present) return 0;
   auto& memory = cpu_.mmu.memory();
   const auto backing = memory.backing(page.physical);
@@ -82,21 +83,22 @@ ShadowSpace::Page ShadowSpace::page_for(const mmu::UserPage& page) const {
   // written.
   using Kind = CodeFrames::Kind;
   Kind kind = Kind::kNever;
-  if (page.executable) kind = page.writable ? code_.kind(page.physical) : code_.examine(page.physical);
+  if (page.executable)
+    kind = page.writable || !fetched ? code_.kind(page.physical) : code_.examine(page.physical);
   if (kind == Kind::kPatched) return code_.patched_offset(page.physical) | PROT_EXEC | kPatched;
   const bool writable =
       page.writable && page.dirty && backing.writable && cpu_.mmu.claim_stores(page.physical);
   return offset | PROT_READ | (writable ? u64{PROT_WRITE} : 0) | (kind == Kind::kPlain ? u64{PROT_EXEC} : 0);
 }
 
-void ShadowSpace::update(u64 base, Region& region, u64 first, u64 last) {
+void ShadowSpace::update(u64 base, Region& region, const Span& mapped, const Span& fetched) {
   region.stale = false;
   const auto now = mmu::walk_user_region(cpu_.state, cpu_.mmu.memory(), base);
   const u64 count = region.pages.size();
   std::array<Page, kUserRegionSize / kPageSize> wanted{};
   for (u64 i = 0; i < count; ++i) {
-    if (region.pages[i] == 0 && (i < first || i >= last || base + i * kPageSize < kLowest)) continue;
-    wanted[i] = page_for(now[i]);
+    if (region.pages[i] == 0 && (!mapped.holds(i) || base + i * kPageSize < kLowest)) continue;
+    wanted[i] = page_for(now[i], fetched.holds(i) || (region.pages[i] & PROT_EXEC));
     if (wanted[i] & PROT_WRITE) writable_.add(wanted[i] & core::kPageMask);
   }
   for (u64 i = 0; i < count;) {
@@ -125,11 +127,12 @@ void ShadowSpace::update(u64 base, Region& region, u64 first, u64 last) {
   region.pages = wanted;
 }
 
-void ShadowSpace::update_around(u64 la) {
+void ShadowSpace::update_around(u64 la, bool fetch) {
   auto& region = regions_[la & kRegionMask];
   if (!region) region = std::make_unique<Region>();
-  const u64 first = la % kUserRegionSize / kPageSize / kPagesAround * kPagesAround;
-  update(la & kRegionMask, *region, first, first + kPagesAround);
+  const u64 page = la % kUserRegionSize / kPageSize;
+  const auto around = [&](u64 count) { return Span{page / count * count, page / count * count + count}; };
+  update(la & kRegionMask, *region, around(kPagesAround), fetch ? around(kCodeAround) : Span{});
 }
 
 bool ShadowSpace::apply() {
@@ -143,7 +146,7 @@ bool ShadowSpace::refresh() {
   if (!all_stale_ && !some_stale_) return true;
   if (!relocated_.valid()) relocated_.clear();
   // What was missing is there now, most likely.
-  if (const u64 la = std::exchange(missed_, 0)) update_around(la);
+  if (const u64 la = std::exchange(missed_, 0)) update_around(la, false);
   return settle();
 }
 
@@ -154,7 +157,7 @@ bool ShadowSpace::settle() {
     const bool all = std::exchange(all_stale_, false);
     some_stale_ = false;
     for (auto& [base, region] : regions_)
-      if (all || region->stale) update(base, *region, 0, 0);
+      if (all || region->stale) update(base, *region, {}, {});
   }
   // The page tables are another process' now: away with all at once.
   if (changes_.size() > kManyChanges) {
@@ -193,7 +196,7 @@ ShadowSpace::Outcome ShadowSpace::fault(u64 la, u64 rip) {
       return relocate();
     }
   }
-  update_around(la);
+  update_around(la, fetch);
   if (!apply()) return Outcome::kFailed;
   // What became code just now must not be writable anywhere.
   if (!settle()) return Outcome::kFailed;

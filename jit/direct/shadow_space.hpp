@@ -75,12 +75,16 @@ class ShadowSpace {
   [[nodiscard]] bool settle();
   [[nodiscard]] static u64 choose_gate(Vcpu& cpu);
   [[nodiscard]] bool gate_is_free() const;
-  [[nodiscard]] Page page_for(const mmu::UserPage& page) const;
-  // Appends to changes_ what brings the pages of the region that are mapped up to date, and maps those from
-  // number `first` to before `last`.
-  void update(u64 base, Region& region, u64 first, u64 last);
+  // `fetched`: what was not looked at yet may become executable.
+  [[nodiscard]] Page page_for(const mmu::UserPage& page, bool fetched) const;
+  struct Span {  // of page numbers
+    u64 first = 0, last = 0;
+    [[nodiscard]] bool holds(u64 page) const { return page >= first && page < last; }
+  };
+  // Appends to changes_ what brings the pages of the region that are mapped up to date, and maps `mapped`.
+  void update(u64 base, Region& region, const Span& mapped, const Span& fetched);
   // The page and what lies around it, which will be wanted, too.
-  void update_around(u64 la);
+  void update_around(u64 la, bool fetch);
   [[nodiscard]] bool apply();
   [[nodiscard]] Page mapped(u64 la) const;
 
