@@ -186,7 +186,7 @@ bool DirectRunner::run_directly() {
     return false;
   }
   u64 blocks = space->relocated().blocks(), copying = 0;
-  const u64 credit = insist_ ? ~u64{0} : history_[root()].credit;
+  const u64 credit = insist_.value_or(history_[root()].credit);
   stub.registers = stub.initial();
   to_host(s, stub.registers);
   if (image_.empty()) stub.read_vectors(image_);
@@ -226,6 +226,7 @@ bool DirectRunner::run_directly() {
   judge(std::max(ran, all - std::min(all, copying)), ran);
   History& history = history_[root()];
   history.broke = copying > credit;
+  if (history.broke) ++over_credit_;
   history.credit = history.broke ? 0 : std::min(credit - copying + ran / kRunsPerCredit, kCreditOfRuns);
   if (history.broke && history.runs) grant(kLook);
   if (!usable) drop(*space);
@@ -326,6 +327,7 @@ void DirectRunner::publish_counters() {
                                                 {"direct.ended by faults", left_at_fault_},
                                                 {"direct.ended by other exceptions", exceptions_},
                                                 {"direct.ended by interrupts", interruptions_},
+                                                {"direct.ended by copying too much", over_credit_},
                                                 {"direct.page faults", faults_},
                                                 {"direct.pages mapped", spaces.pages_mapped},
                                                 {"direct.relocated blocks", spaces.relocated_blocks},

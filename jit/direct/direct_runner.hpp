@@ -50,9 +50,10 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   // For tests: no code runs where it is, only relocated.
   void relocate_all() { code_.refuse_all(); }
   void drop_all() { spaces_.clear(); }
-  // Runs directly now, and at each return to user code, however short; for tests.
-  void insist() {
-    insist_ = true;
+  // Runs directly now, and at each return to user code, however short; for tests. `credit`: of each run, for
+  // copying code.
+  void insist(u64 credit = ~u64{0}) {
+    insist_ = credit;
     grant(0);
   }
 
@@ -92,12 +93,13 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   std::vector<u8> image_;                     // of vector registers
   std::mutex running_lock_;
   const StubProcess* running_ = nullptr;  // that interrupt() stops
-  bool wanted_ = false, insist_ = false, possible_ = true;
+  bool wanted_ = false, possible_ = true;
+  std::optional<u64> insist_;
   const core::Counters::Counter& translated_;
   u64 uses_ = 0, last_look_ = 0, last_translated_ = 0;
   i64 granted_ = 0;  // returns to user code until the next look, from the last one on
   u64 runs_ = 0, ran_ = 0, overhead_ = 0, system_calls_ = 0, faults_ = 0, left_at_fault_ = 0, exceptions_ = 0,
-      interruptions_ = 0, stubs_ = 0;
+      interruptions_ = 0, over_credit_ = 0, stubs_ = 0;
   SpaceCounts dropped_;  // of spaces that are gone
 };
 

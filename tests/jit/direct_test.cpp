@@ -420,6 +420,34 @@ TEST_CASE_TEMPLATE("direct execution: code that is mapped elsewhere is another o
   CHECK(m.gpr(core::kRax) == 2);
 }
 
+TEST_CASE("direct execution: a run that copies more than its credit ends, and the translator goes on" *
+          doctest::skip(forbidden())) {
+  constexpr u64 kBlocks = 40, kBlock = 32;
+  const auto run = [&](u64 credit) {
+    Relocated m;
+    m.runner->insist(credit);
+    // inc rbx; mov eax, next; jmp rax: each stops the process once
+    for (u64 i = 0; i < kBlocks; ++i) {
+      const u64 next = kCode + (i + 1) * kBlock;
+      m.code({0x48, 0xff, 0xc3, 0xb8, static_cast<u8>(next), static_cast<u8>(next >> 8),
+              static_cast<u8>(next >> 16), 0, 0xff, 0xe0},
+             kCode + i * kBlock);
+    }
+    m.code({0x0f, 0x0b}, kCode + kBlocks * kBlock);
+    m.gpr(core::kRbx) = 0;
+    m.run_to(kUndefined);
+    CHECK(m.gpr(core::kRbx) == kBlocks);
+    return std::pair(m.count("direct.ended by copying too much"), m.count("direct.relocated blocks"));
+  };
+  const auto [all_ended, all_blocks] = run(~u64{0});
+  CHECK(all_ended == 0);
+  CHECK(all_blocks >= kBlocks);
+  const auto [ended, blocks] = run(500'000);
+  CHECK(ended == 1);
+  CHECK(blocks < kBlocks / 2);
+  CHECK(run(0).second <= 2);
+}
+
 TEST_CASE("direct execution: relocated code that finds no more room begins anew" *
           doctest::skip(forbidden())) {
   Relocated m;
