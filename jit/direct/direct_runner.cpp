@@ -27,6 +27,10 @@ constexpr u64 kRelocation = 13'000, kRelocating = 70'000;
 // run directly: new code may be run through once, like a program's end.
 constexpr u64 kCreditOfTime = 8, kMostCredit = 40'000'000, kCreditOfRuns = 500'000, kRunsPerCredit = 16;
 constexpr u64 kCreditToGoOn = 4'000'000;  // after a run that ended for lack of it
+// Copies that are lost again and again, with a compiler at work, are worth less each time; until user code
+// ran for kKept without a loss.
+constexpr u32 kMostLosses = 8;
+constexpr u64 kKept = 1'000'000;
 // What a run is expected to save: before the first one, and after a pause.
 constexpr i64 kFirstHope = 1'200'000, kHope = 300'000;
 // Pauses after runs that saved nothing: doubled each time, from the first to the last.
@@ -112,11 +116,11 @@ bool DirectRunner::worthwhile() {
   if (history.pause_until > clock_nanoseconds(CLOCK_MONOTONIC)) return false;
   if (history.runs) {
     if (!history.broke) return true;
-    history.credit = std::min(history.credit + kCreditOfTime * since, kMostCredit);
+    history.credit = std::min(history.credit + (kCreditOfTime * since >> history.losses), kMostCredit);
     return history.credit >= kCreditToGoOn;
   }
   history.promised = since >= kPromising * entries ? history.promised + since : 0;
-  history.credit = std::min(kCreditOfTime * history.promised, kMostCredit);
+  history.credit = std::min(kCreditOfTime * history.promised >> history.losses, kMostCredit);
   return history.promised >= kProof;
 }
 
@@ -222,9 +226,17 @@ bool DirectRunner::run_directly() {
   ran_ += ran;
   overhead_ += all - ran;
   last_look_ = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
-  // Copying code pays later.
-  judge(std::max(ran, all - std::min(all, copying)), ran);
   History& history = history_[root()];
+  const u64 losses = space->relocated().times_cleared();
+  if (space->take_replaced())
+    history.losses = 0;
+  else if (losses != space->losses)
+    history.losses = std::min(history.losses + 1, kMostLosses);
+  else if (history.losses != 0 && ran >= kKept)
+    --history.losses;
+  space->losses = losses;
+  // Copying code pays later.
+  judge(std::max(ran, all - std::min(all, copying >> history.losses)), ran);
   history.broke = copying > credit;
   if (history.broke) ++over_credit_;
   history.credit = history.broke ? 0 : std::min(credit - copying + ran / kRunsPerCredit, kCreditOfRuns);

@@ -65,6 +65,7 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
     i64 saved = 0;       // by a run, of the last ones
     u64 credit = 0;      // time that copying code may take
     bool broke = false;  // the last run ended for lack of it
+    u32 losses = 0;      // of all copies, lately: each halves what copying may take
     u64 pause = 0, pause_until = 0;
   };
 

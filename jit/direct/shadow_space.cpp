@@ -103,6 +103,7 @@ void ShadowSpace::update(u64 base, Region& region, const Span& mapped, const Spa
   }
   for (u64 i = 0; i < count;) {
     if (wanted[i] == region.pages[i]) {
+      kept_ |= wanted[i] != 0;
       ++i;
       continue;
     }
@@ -155,9 +156,10 @@ bool ShadowSpace::settle() {
   // Looking at pages may make some of them code, which must not be writable anywhere: once more.
   while (all_stale_ || some_stale_) {
     const bool all = std::exchange(all_stale_, false);
-    some_stale_ = false;
+    some_stale_ = kept_ = false;
     for (auto& [base, region] : regions_)
       if (all || region->stale) update(base, *region, {}, {});
+    replaced_ |= all && !kept_;
   }
   // The page tables are another process' now: away with all at once.
   if (changes_.size() > kManyChanges) {

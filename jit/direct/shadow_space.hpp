@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "jit/direct/code_frames.hpp"
@@ -54,13 +55,17 @@ class ShadowSpace {
   void page_flushed(u64 la);
   void all_flushed() { all_stale_ = true; }
 
+  // Whether the page tables show nothing any more of what they showed before: another process'. Once.
+  [[nodiscard]] bool take_replaced() { return std::exchange(replaced_, false); }
+
   [[nodiscard]] StubProcess& stub() { return stub_; }
   [[nodiscard]] u64 root() const { return root_; }
   [[nodiscard]] u64 pages_mapped() const { return pages_mapped_; }
   [[nodiscard]] const RelocatedCode& relocated() const { return relocated_; }
 
   u64 last_use = 0;
-  u16 pcid = 0;  // that its translations were used with
+  u16 pcid = 0;    // that its translations were used with
+  u64 losses = 0;  // times that relocated code was lost, up to its last run
 
  private:
   // Offset in RAM, with protection bits in the low ones; 0: not mapped.
@@ -97,6 +102,7 @@ class ShadowSpace {
   std::unordered_map<u64, std::unique_ptr<Region>> regions_;  // by address
   std::vector<StubProcess::Change> changes_;
   bool all_stale_ = false, some_stale_ = false;
+  bool kept_ = false, replaced_ = false;  // what was mapped
   u64 pages_mapped_ = 0;
   u64 missed_ = 0;                 // where the guest had nothing
   bool relocated_mapped_ = false;  // in the stub process
