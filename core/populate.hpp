@@ -9,12 +9,13 @@
 
 namespace doppel::core {
 
+inline constexpr std::size_t kHostPage = 4096;
+
 // What the memory holds stays. A host that cannot do this, or has no memory left (false), is asked again at
 // the page faults.
 inline bool populate(const void* begin, std::size_t size) {
-  constexpr std::size_t kPage = 4096;
   const auto address = reinterpret_cast<std::uintptr_t>(begin);
-  const std::uintptr_t first = (address + kPage - 1) / kPage * kPage, end = address + size;
+  const std::uintptr_t first = (address + kHostPage - 1) / kHostPage * kHostPage, end = address + size;
   return first >= end || ::madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE) == 0;
 }
 

@@ -10,16 +10,15 @@ namespace doppel::core {
 
 namespace {
 
-constexpr std::size_t kPage = 4096;
 // At a time: whoever wants to leave the memory alone waits for no more.
-constexpr std::size_t kMostBytes = 64 * kPage;
+constexpr std::size_t kMostBytes = 64 * kHostPage;
 
 // What is read is no matter, whoever writes it meanwhile.
 [[gnu::no_sanitize("thread")]] void touch(const volatile char* begin, std::size_t size) {
   // A mapping that cannot be written is read. Where there is no memory left, whoever needs it learns so.
   auto* const memory = const_cast<char*>(begin);
   if (!populate(memory, size) && ::madvise(memory, size, MADV_POPULATE_READ) != 0) return;
-  for (std::size_t at = 0; at < size; at += kPage) (void)begin[at];
+  for (std::size_t at = 0; at < size; at += kHostPage) (void)begin[at];
 }
 
 }  // namespace

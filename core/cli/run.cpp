@@ -208,8 +208,8 @@ int run_machine(const RunOptions& options) {
   machine::OutputBackend debug_console(events, debug_file ? debug_file->fd() : STDERR_FILENO);
 
   std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);  // what is beyond a file's largest size is an error of the write
-  const core::TouchAhead touch_ahead;
+  std::signal(SIGXFSZ, SIG_IGN);       // what is beyond a file's largest size is an error of the write
+  const core::TouchAhead touch_ahead;  // the machine's memory, from the start on
   Machine vm(std::move(config), events, *serial, debug_console);
   boost::asio::signal_set signals(events, SIGINT, SIGTERM, SIGHUP);
   signals.async_wait([&](const boost::system::error_code& error, int) {

@@ -124,9 +124,19 @@ bool DirectRunner::worthwhile() {
   return history.promised >= kProof;
 }
 
+// After a run of the space, in which user code ran for `ran`.
+void DirectRunner::count_losses(History& history, ShadowSpace& space, u64 ran) {
+  const u64 before = std::exchange(space.losses, space.relocated().times_cleared());
+  if (space.take_replaced())
+    history.losses = 0;
+  else if (space.losses != before)
+    history.losses = std::min(history.losses + 1, kMostLosses);
+  else if (history.losses != 0 && ran >= kKept)
+    --history.losses;
+}
+
 // After a run that took `all`, of which user code ran for `ran`.
-void DirectRunner::judge(u64 all, u64 ran) {
-  History& history = history_[root()];
+void DirectRunner::judge(History& history, u64 all, u64 ran) {
   // Translated, it would take about twice as long.
   const i64 saved = static_cast<i64>(ran) - static_cast<i64>(all - ran);
   // A long run says no more than that such runs are worth it.
@@ -202,12 +212,12 @@ bool DirectRunner::run_directly() {
   bool usable = space->begin();
   while (usable && !end && copying <= credit && !s.attention.load()) {
     const u64 more = space->relocated().blocks() - std::exchange(blocks, space->relocated().blocks());
-    const u64 preparing = more == 0 ? 0 : kRelocating + more * kRelocation;
-    copying += preparing;
+    const u64 relocating = more == 0 ? 0 : kRelocating;
+    copying += relocating + more * kRelocation;
     const u64 resumed = clock_nanoseconds(CLOCK_MONOTONIC);
     StubProcess::Stop stop = stub.resume();
     const u64 passed = clock_nanoseconds(CLOCK_MONOTONIC) - resumed;
-    const u64 around = kSwitch + (more == 0 ? 0 : kRelocating);
+    const u64 around = kSwitch + relocating;
     ran += passed > around ? passed - around : 0;
     if (stop.reason == Reason::kFault) ++faults_;
     const auto outcome = space->stopped(stop);
@@ -227,16 +237,9 @@ bool DirectRunner::run_directly() {
   overhead_ += all - ran;
   last_look_ = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
   History& history = history_[root()];
-  const u64 losses = space->relocated().times_cleared();
-  if (space->take_replaced())
-    history.losses = 0;
-  else if (losses != space->losses)
-    history.losses = std::min(history.losses + 1, kMostLosses);
-  else if (history.losses != 0 && ran >= kKept)
-    --history.losses;
-  space->losses = losses;
+  count_losses(history, *space, ran);
   // Copying code pays later.
-  judge(std::max(ran, all - std::min(all, copying >> history.losses)), ran);
+  judge(history, std::max(ran, all - std::min(all, copying >> history.losses)), ran);
   history.broke = copying > credit;
   if (history.broke) ++over_credit_;
   history.credit = history.broke ? 0 : std::min(credit - copying + ran / kRunsPerCredit, kCreditOfRuns);

@@ -75,7 +75,8 @@ class DirectRunner final : public Backend, public mmu::FlushObserver {
   };
 
   [[nodiscard]] bool worthwhile();
-  void judge(u64 all, u64 ran);
+  static void count_losses(History& history, ShadowSpace& space, u64 ran);
+  void judge(History& history, u64 all, u64 ran);
   void grant(i64 entries);
   [[nodiscard]] bool run_directly();
   [[nodiscard]] ShadowSpace* current_space();

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -29,6 +28,12 @@ std::size_t resident_pages(void* memory) {
   return static_cast<std::size_t>(std::ranges::count_if(pages, [](auto page) { return page & 1; }));
 }
 
+bool is_there_soon(void* memory) {
+  for (int i = 0; i < 10'000 && resident_pages(memory) != kPages; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return resident_pages(memory) == kPages;
+}
+
 }  // namespace
 
 TEST_CASE("touch_ahead: the memory is there soon, and unchanged") {
@@ -40,9 +45,7 @@ TEST_CASE("touch_ahead: the memory is there soon, and unchanged") {
   {
     const TouchAhead thread;
     touch_ahead(memory, kSize);
-    for (int i = 0; i < 10'000 && resident_pages(memory) != kPages; ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    CHECK(resident_pages(memory) == kPages);
+    CHECK(is_there_soon(memory));
   }
   CHECK(bytes[kPage] == 7);
   CHECK(std::ranges::count(bytes, bytes + kSize, 0) == kSize - 1);
@@ -68,9 +71,7 @@ TEST_CASE("touch_ahead: memory that cannot be had is passed over") {
   void* const memory = map(PROT_READ | PROT_WRITE);
   touch_ahead(none, kSize);
   touch_ahead(memory, kSize);
-  for (int i = 0; i < 10'000 && resident_pages(memory) != kPages; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  CHECK(resident_pages(memory) == kPages);
+  CHECK(is_there_soon(memory));
   for (void* gone : {none, memory}) {
     leave_alone(gone, kSize);
     ::munmap(gone, kSize);
